@@ -1,0 +1,1 @@
+//! Talking to a Fabric network: connections, proposals, transactions, blocks, events, chaincode lifecycle.

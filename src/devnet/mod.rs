@@ -1,0 +1,3 @@
+//! The embedded network: peers, orderers and a small real ledger in one process, for trying and testing.
+//!
+//! Not for production: it keeps no history on disk, orders without consensus, and trusts its own process.

@@ -1,0 +1,1 @@
+//! Blocks as they were committed: hashes, transactions, validation codes, events.

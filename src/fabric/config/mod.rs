@@ -1,0 +1,1 @@
+//! The configuration of a channel: organizations, policies, orderers.

@@ -1,0 +1,1 @@
+//! Chaincode packages: made reproducibly, read without belief.

@@ -1,0 +1,1 @@
+//! Signature policies: how they are written, what they demand.

@@ -1,0 +1,1 @@
+//! Proposals, endorsements, envelopes: from what is called to what is ordered.

@@ -1,0 +1,3 @@
+//! The program `opssc-agent`: arguments, tracing, exit code; nothing else.
+
+fn main() {}
