@@ -1,3 +1,11 @@
 //! The embedded network: peers, orderers and a small real ledger in one process, for trying and testing.
 //!
 //! Not for production: it keeps no history on disk, orders without consensus, and trusts its own process.
+
+mod blocks;
+mod crypto;
+mod files;
+mod ledger;
+
+pub use crypto::{CryptoError, FoldersError};
+pub use files::FileError;
