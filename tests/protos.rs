@@ -8,8 +8,8 @@ fn root() -> PathBuf {
 }
 
 fn definitions(below: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(below).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in std::fs::read_dir(below).expect("a readable folder") {
+        let path = entry.expect("a readable folder").path();
         if path.is_dir() {
             definitions(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "proto") {

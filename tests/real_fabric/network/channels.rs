@@ -1,0 +1,112 @@
+//! Genesis blocks of the channels, by configtxgen.
+//!
+//! Anchor peers stand in the genesis block, so nobody has to send an update for gossip to cross organizations.
+
+use std::fs;
+
+use serde_json::{Map, Value, json};
+
+use super::binaries::Binaries;
+use super::layout::{Layout, Node as _, Organization};
+use super::process;
+
+const PROFILE: &str = "Channel";
+
+/// Makes the genesis block of every channel.
+pub fn generate(binaries: &Binaries, layout: &Layout) {
+    let folder = layout.directory.join("channels");
+    process::write_yaml(&folder.join("configtx.yaml"), &configtx(layout));
+    for channel in &layout.options.channels {
+        let mut command = binaries.command("configtxgen");
+        command.arg("-configPath").arg(&folder).args(["-profile", PROFILE, "-channelID", channel]);
+        command.arg("-outputBlock").arg(layout.genesis_block(channel));
+        process::run(&mut command).unwrap_or_else(|error| panic!("genesis block of {channel}: {error}"));
+    }
+    assert!(fs::read_dir(&folder).is_ok_and(|files| files.count() > layout.options.channels.len()));
+}
+
+fn configtx(layout: &Layout) -> Value {
+    let members: Vec<_> = layout.organizations.iter().map(organization).collect();
+    let consenters: Vec<_> = layout
+        .orderers()
+        .map(|(_, orderer)| {
+            json!({
+                "Host": "127.0.0.1",
+                "Port": orderer.endpoint.number(),
+                "ClientTLSCert": orderer.tls_certificate(),
+                "ServerTLSCert": orderer.tls_certificate(),
+            })
+        })
+        .collect();
+    let batch_timeout = format!("{}ms", layout.options.batch_timeout.as_millis());
+    json!({"Profiles": {PROFILE: {
+        "Policies": {
+            "Readers": implicit("ANY Readers"),
+            "Writers": implicit("ANY Writers"),
+            "Admins": implicit("MAJORITY Admins"),
+        },
+        "Capabilities": {"V2_0": true},
+        "Application": {
+            "Organizations": members,
+            "Policies": {
+                "Readers": implicit("ANY Readers"),
+                "Writers": implicit("ANY Writers"),
+                "Admins": implicit("MAJORITY Admins"),
+                "LifecycleEndorsement": implicit("MAJORITY Endorsement"),
+                "Endorsement": implicit("MAJORITY Endorsement"),
+            },
+            "Capabilities": {"V2_5": true},
+        },
+        "Orderer": {
+            "OrdererType": "etcdraft",
+            "EtcdRaft": {
+                "Consenters": consenters,
+                "Options": {
+                    "TickInterval": "100ms",
+                    "ElectionTick": 10,
+                    "HeartbeatTick": 1,
+                    "MaxInflightBlocks": 5,
+                    "SnapshotIntervalSize": "16 MB",
+                },
+            },
+            "BatchTimeout": batch_timeout,
+            "BatchSize": {"MaxMessageCount": 10, "AbsoluteMaxBytes": "99 MB", "PreferredMaxBytes": "512 KB"},
+            "Organizations": members,
+            "Policies": {
+                "Readers": implicit("ANY OrdererReaders"),
+                "Writers": implicit("ANY OrdererWriters"),
+                "Admins": implicit("MAJORITY Admins"),
+                "BlockValidation": implicit("ANY OrdererWriters"),
+            },
+            "Capabilities": {"V2_0": true},
+        },
+    }}})
+}
+
+fn organization(organization: &Organization) -> Value {
+    let anchor = &organization.peers[0].endpoint;
+    json!({
+        "Name": organization.msp_id,
+        "ID": organization.msp_id,
+        "MSPDir": organization.msp(),
+        "Policies": Map::from_iter([
+            signature(organization, "Readers", &["admin", "peer", "client"]),
+            signature(organization, "Writers", &["admin", "client"]),
+            signature(organization, "OrdererReaders", &["admin", "orderer"]),
+            signature(organization, "OrdererWriters", &["admin", "orderer"]),
+            signature(organization, "Admins", &["admin"]),
+            signature(organization, "Endorsement", &["peer"]),
+        ]),
+        "OrdererEndpoints": [organization.orderer.endpoint.to_string()],
+        "AnchorPeers": [{"Host": anchor.address().ip(), "Port": anchor.number()}],
+    })
+}
+
+fn implicit(rule: &str) -> Value {
+    json!({"Type": "ImplicitMeta", "Rule": rule})
+}
+
+fn signature(organization: &Organization, name: &str, roles: &[&str]) -> (String, Value) {
+    let roles: Vec<_> = roles.iter().map(|role| format!("'{}.{role}'", organization.msp_id)).collect();
+    (name.to_owned(), json!({"Type": "Signature", "Rule": format!("OR({})", roles.join(", "))}))
+}

@@ -1,0 +1,237 @@
+//! A real Fabric network on loopback: two organizations (or more), each with peers and one Raft orderer, TLS everywhere.
+//!
+//! It knows only Fabric's own programs, so what the crate does is judged by something that does not share its code. All
+//! files lie in a temporary folder; every process is killed when the [`Network`] is dropped, also by a panic, and then
+//! the ends of their logs are printed. Readiness is asked of the services, never assumed after a while.
+
+mod binaries;
+mod channels;
+mod crypto;
+mod layout;
+mod nodes;
+mod poll;
+mod ports;
+pub mod process;
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use binaries::Binaries;
+use layout::{Layout, Node as _, Orderer};
+pub use layout::{Organization, Peer};
+pub use poll::until;
+use process::Process;
+use tempfile::TempDir;
+
+/// One network at a time: a second one on the same machine would only make both slow.
+static RUNNING: Mutex<()> = Mutex::new(());
+
+/// How long a node may take for anything it is asked to do while the network comes up.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What a network looks like.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many organizations.
+    pub organizations: usize,
+    /// How many peers each of them has.
+    pub peers_per_organization: usize,
+    /// The channels, joined by every organization.
+    pub channels: Vec<String>,
+    /// How long an orderer waits before it cuts a block that is not full.
+    pub batch_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            organizations: 2,
+            peers_per_organization: 1,
+            channels: vec!["ops-channel".to_owned(), "mychannel".to_owned()],
+            batch_timeout: Duration::from_millis(200),
+        }
+    }
+}
+
+/// A running network.
+pub struct Network {
+    // Fields are dropped in this order: the processes go before their files.
+    processes: Vec<Process>,
+    layout: Layout,
+    binaries: Binaries,
+    directory: TempDir,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Network {
+    /// Starts the nodes, creates the channels, joins every node and waits until peers of all organizations see each
+    /// other on every channel.
+    pub fn start(binaries: &Binaries, options: Options) -> Self {
+        let alone = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = Instant::now();
+        let directory = tempfile::Builder::new().prefix("real-fabric-").tempdir().expect("a temporary folder");
+        let layout = Layout::new(directory.path(), options);
+        crypto::generate(binaries, &layout);
+        channels::generate(binaries, &layout);
+        nodes::write(binaries, &layout);
+
+        let mut network = Self { processes: Vec::new(), layout, binaries: binaries.clone(), directory, _alone: alone };
+        network.start_nodes();
+        network.create_channels();
+        network.join_peers();
+        network.wait_for_membership();
+        eprintln!("Fabric {} is up after {:.1} s", binaries.version(), begin.elapsed().as_secs_f32());
+        network
+    }
+
+    /// The organizations, in order.
+    pub fn organizations(&self) -> &[Organization] {
+        &self.layout.organizations
+    }
+
+    /// The channels, in order.
+    pub fn channels(&self) -> &[String] {
+        &self.layout.options.channels
+    }
+
+    /// The folder that holds everything; gone when the network is dropped.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Stops a node at once, as a crash would.
+    pub fn kill(&mut self, name: &str) {
+        self.process(name).kill();
+    }
+
+    /// Starts a node that was killed and waits until it is healthy.
+    pub fn restart(&mut self, name: &str) {
+        let health = self.health(name);
+        let process = self.process(name);
+        process.start();
+        wait_until_healthy(process, health);
+    }
+
+    fn process(&mut self, name: &str) -> &mut Process {
+        self.processes.iter_mut().find(|process| process.name() == name).expect("a node of this network")
+    }
+
+    fn health(&self, name: &str) -> std::net::SocketAddr {
+        let peers = self.layout.peers().map(|(_, peer)| (&peer.name, &peer.operations));
+        let orderers = self.layout.orderers().map(|(_, orderer)| (&orderer.name, &orderer.operations));
+        let mut nodes = peers.chain(orderers);
+        nodes.find(|(known, _)| *known == name).expect("a node of this network").1.address()
+    }
+
+    fn start_nodes(&mut self) {
+        let logs = self.layout.directory.join("logs");
+        for organization in &mut self.layout.organizations {
+            let orderer = &mut organization.orderer;
+            for port in [&mut orderer.endpoint, &mut orderer.operations, &mut orderer.admin] {
+                port.release();
+            }
+            let mut process = Process::new(&orderer.name, self.binaries.tool("orderer"), &logs);
+            process.environment("FABRIC_CFG_PATH", &orderer.directory).start();
+            self.processes.push(process);
+            for peer in &mut organization.peers {
+                for port in [&mut peer.endpoint, &mut peer.operations, &mut peer.chaincode] {
+                    port.release();
+                }
+                let mut process = Process::new(&peer.name, self.binaries.tool("peer"), &logs);
+                process.arguments(["node", "start"]).environment("FABRIC_CFG_PATH", &peer.directory).start();
+                self.processes.push(process);
+            }
+        }
+        let healths: Vec<_> = self.processes.iter().map(|process| self.health(process.name())).collect();
+        for (process, health) in self.processes.iter_mut().zip(healths) {
+            wait_until_healthy(process, health);
+        }
+    }
+
+    /// Has every orderer take every channel, and waits until each serves it, which it does once it knows a leader.
+    fn create_channels(&self) {
+        for channel in self.channels() {
+            for (organization, orderer) in self.layout.orderers() {
+                let block = self.layout.genesis_block(channel);
+                until(PATIENCE, &format!("{} takes {channel}", orderer.name), || {
+                    let mut osnadmin = self.binaries.command("osnadmin");
+                    osnadmin.args(["channel", "join", "--channelID", channel, "--config-block"]).arg(&block);
+                    osnadmin.arg("-o").arg(orderer.admin.to_string()).arg("--ca-file").arg(orderer.tls_ca());
+                    osnadmin.arg("--client-cert").arg(organization.admin_tls_certificate());
+                    osnadmin.arg("--client-key").arg(organization.admin_tls_key());
+                    let shown = process::run(&mut osnadmin)?;
+                    if shown.contains("Status: 201") { Ok(()) } else { Err(shown) }
+                });
+            }
+        }
+        for channel in self.channels() {
+            for (organization, orderer) in self.layout.orderers() {
+                let serves = format!("{} serves {channel}", orderer.name);
+                until(PATIENCE, &serves, || self.fetch_genesis_block(organization, orderer, channel));
+            }
+        }
+    }
+
+    fn fetch_genesis_block(&self, organization: &Organization, orderer: &Orderer, channel: &str) -> Result<(), String> {
+        let mut peer = self.peer_command(organization, &organization.peers[0]);
+        peer.args(["channel", "fetch", "0"]).arg(self.layout.directory.join("fetched.block"));
+        peer.args(["-c", channel, "--tls", "-o"]).arg(orderer.endpoint.to_string());
+        peer.arg("--cafile").arg(orderer.tls_ca());
+        process::run(&mut peer).map(drop)
+    }
+
+    fn join_peers(&self) {
+        for channel in self.channels() {
+            for (organization, peer) in self.layout.peers() {
+                let mut join = self.peer_command(organization, peer);
+                join.args(["channel", "join", "-b"]).arg(self.layout.genesis_block(channel));
+                process::run(&mut join).unwrap_or_else(|error| panic!("{} joins {channel}: {error}", peer.name));
+            }
+        }
+    }
+
+    /// Peers know each other on a channel once gossip has spread: the anchor peers stand in the genesis block.
+    fn wait_for_membership(&self) {
+        let others = u64::try_from(self.layout.peers().count() - 1).expect("a small number");
+        for channel in self.channels() {
+            for (_, peer) in self.layout.peers() {
+                until(PATIENCE, &format!("{} sees {others} peers on {channel}", peer.name), || {
+                    let metrics = poll::http_get(peer.operations.address(), "/metrics")?;
+                    match poll::gauge(&metrics, "gossip_membership_total_peers_known", channel) {
+                        Some(known) if known >= others => Ok(()),
+                        known => Err(format!("it knows {known:?}")),
+                    }
+                });
+            }
+        }
+    }
+
+    /// The peer command line as an organization's administrator, talking to one of its peers.
+    fn peer_command(&self, organization: &Organization, peer: &Peer) -> std::process::Command {
+        let mut command = self.binaries.command("peer");
+        command
+            .env("FABRIC_CFG_PATH", &peer.directory)
+            .env("FABRIC_LOGGING_SPEC", "warning")
+            .env("CORE_PEER_MSPCONFIGPATH", organization.admin_msp());
+        command
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for process in &self.processes {
+                process.print_tail();
+            }
+        }
+    }
+}
+
+fn wait_until_healthy(process: &mut Process, health: std::net::SocketAddr) {
+    let name = process.name().to_owned();
+    until(PATIENCE, &format!("{name} is healthy"), || {
+        process.assert_running();
+        poll::http_get(health, "/healthz").map(drop)
+    });
+}
