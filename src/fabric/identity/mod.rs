@@ -1,5 +1,17 @@
 //! Identities: who signs, and whose signatures count.
 
+mod certificate;
+mod curve;
+mod der;
+mod error;
+mod key;
+mod pem;
 mod signer;
+mod signing;
 
+pub use certificate::Certificate;
+pub use curve::Curve;
+pub use error::IdentityError;
+pub use key::{KeyError, PrivateKey, PublicKey, ski};
 pub use signer::{SignError, SignFuture, Signer};
+pub use signing::{Creator, SigningIdentity};
