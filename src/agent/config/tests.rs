@@ -1,0 +1,130 @@
+use super::*;
+
+fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    Settings::from_lookup(|name| {
+        pairs.iter().find(|(variable, _)| *variable == name).map(|(_, value)| OsString::from(value))
+    })
+}
+
+#[test]
+fn defaults_are_the_originals() {
+    let settings = read(&[]).unwrap();
+    assert_eq!(settings.msp_id.as_str(), "Org1MSP");
+    assert_eq!(settings.admin_cert, PathBuf::from("/opt/fabric/msp/signcerts"));
+    assert_eq!(settings.admin_key, PathBuf::from("/opt/fabric/msp/keystore"));
+    assert_eq!(settings.msp_config_path, PathBuf::from("/opt/fabric/msp"));
+    assert_eq!(settings.connection_profile, PathBuf::from("/opt/fabric/config/connection-profile.yaml"));
+    assert_eq!(settings.checkpoint_dir, PathBuf::from("/opt/opssc/data/checkpoint"));
+    assert_eq!(settings.ops_channel.as_str(), "ops-channel");
+    assert_eq!(settings.chaincode_ops.as_str(), "chaincode-ops");
+    assert_eq!(settings.channel_ops.as_str(), "channel-ops");
+    assert_eq!(settings.service_address.to_string(), "0.0.0.0:5500");
+    assert_eq!((settings.log_level, settings.log_format), (LogLevel::Info, LogFormat::Text));
+    assert_eq!((settings.ws_url, settings.git_user, settings.gopath), (None, None, None));
+    assert!(!settings.discover_as_localhost);
+    assert!(settings.servers.launch_from_agent);
+    assert_eq!(settings.servers.start_timeout, Duration::from_secs(600));
+    let asset = ChaincodeName::parse("asset").unwrap();
+    assert_eq!(settings.servers.address_of(&asset, 3), "chaincode-asset-org1.hyperledger:7052");
+}
+
+#[test]
+fn empty_values_count_as_none() {
+    assert_eq!(
+        read(&[("ADMIN_MSPID", ""), ("GIT_USER", ""), ("CC_SERVER_ADDRESS", ""), ("LOG_LEVEL", "")]).unwrap(),
+        read(&[]).unwrap()
+    );
+}
+
+#[test]
+fn every_setting_is_taken_over() {
+    let settings = read(&[
+        ("ADMIN_MSPID", "Org2MSP"),
+        ("DISCOVER_AS_LOCALHOST", "TRUE"),
+        ("GIT_USER", "alice"),
+        ("GIT_PASSWORD", "hunter2"),
+        ("WS_ENABLED", "true"),
+        ("LOG_LEVEL", "silly"),
+        ("LOG_FORMAT", "json"),
+        ("AGENT_SERVICE_ADDRESS", "::1"),
+        ("AGENT_SERVICE_PORT", "0"),
+        ("CC_SERVER_LAUNCH_FROM_AGENT", "false"),
+        ("CC_SERVER_REGISTRY", "registry:5000"),
+        ("CC_SERVER_HELM_TIMEOUT", "1h30m"),
+        ("CC_SERVER_ADDRESS", "cc-{chaincode}-{sequence}:9999"),
+    ])
+    .unwrap();
+    assert_eq!(settings.msp_id.as_str(), "Org2MSP");
+    assert!(settings.discover_as_localhost && !settings.servers.launch_from_agent);
+    assert_eq!(settings.ws_url.as_deref(), Some("ws://localhost:5000"));
+    assert_eq!((settings.log_level, settings.log_format), (LogLevel::Trace, LogFormat::Json));
+    assert_eq!(settings.service_address.to_string(), "[::1]:0");
+    assert_eq!(settings.servers.pull_registry.as_deref(), Some("registry:5000"));
+    assert_eq!(settings.servers.start_timeout, Duration::from_secs(5400));
+    let asset = ChaincodeName::parse("asset").unwrap();
+    assert_eq!(settings.servers.address_of(&asset, 3), "cc-asset-3:9999");
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("hunter2"), "the password is shown: {shown}");
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let error = read(&[
+        ("ADMIN_MSPID", "a b"),
+        ("CHANNEL_NAME", "Ops"),
+        ("AGENT_SERVICE_PORT", "99999"),
+        ("DISCOVER_AS_LOCALHOST", "perhaps"),
+        ("CC_SERVER_HELM_TIMEOUT", "soon"),
+        ("CC_SERVER_ADDRESS", "{host}:1"),
+        ("WS_URL", "http://localhost"),
+        ("LOG_LEVEL", "loud"),
+        ("CH_OPS_CC_NAME", "chaincode-ops"),
+    ])
+    .unwrap_err();
+    let mut named: Vec<&str> = error.problems().iter().map(|problem| problem.variable).collect();
+    named.sort_unstable();
+    assert_eq!(
+        named,
+        [
+            "ADMIN_MSPID",
+            "AGENT_SERVICE_PORT",
+            "CC_SERVER_ADDRESS",
+            "CC_SERVER_HELM_TIMEOUT",
+            "CHANNEL_NAME",
+            "CH_OPS_CC_NAME",
+            "DISCOVER_AS_LOCALHOST",
+            "LOG_LEVEL",
+            "WS_URL",
+        ]
+    );
+    let shown = error.to_string();
+    assert!(shown.starts_with("the settings have 9 problems:\n"), "{shown}");
+    assert!(shown.contains("AGENT_SERVICE_PORT: \"99999\" is not usable"), "{shown}");
+    assert!(error.problems().iter().all(|problem| !problem.remedy.is_empty()), "{shown}");
+}
+
+#[test]
+fn times_are_gos() {
+    for (text, seconds) in [("10m", Some(600.0)), ("500ms", Some(0.5)), ("1h1s", Some(3601.0))] {
+        assert_eq!(variables::duration(text).ok().map(|time| time.as_secs_f64()), seconds, "for {text}");
+    }
+    for text in ["", "10", "m", "1d", "0s", "-1s", "99999999999h", "4294967295h9m é"] {
+        assert!(variables::duration(text).is_err(), "for {text}");
+    }
+}
+
+#[test]
+fn addresses_of_servers_are_checked() {
+    for (template, valid) in [
+        ("localhost:7052", true),
+        ("cc-{chaincode}-{sequence}.ns:{sequence}", true),
+        ("localhost", false),
+        ("localhost:0", false),
+        (":7052", false),
+        ("a b:1", false),
+        ("{chaincode:1", false),
+        ("http://host:1", false),
+    ] {
+        assert_eq!(variables::address_template(template).is_ok(), valid, "for {template}");
+    }
+}

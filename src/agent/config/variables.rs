@@ -1,0 +1,169 @@
+//! Reading variables one by one, collecting what is wrong instead of stopping at the first.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::agent::text;
+
+/// One thing that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The variable.
+    pub variable: &'static str,
+    /// What is wrong with it.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.variable, self.what, self.remedy)
+    }
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct SettingsError {
+    problems: Vec<Problem>,
+}
+
+impl SettingsError {
+    /// An error of these problems.
+    pub fn new(problems: Vec<Problem>) -> Self {
+        Self { problems }
+    }
+
+    /// The problems, in the order in which they were found.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.problems.as_slice() {
+            [] => f.write_str("the settings are not valid"),
+            [only] => write!(f, "the settings are not valid: {only}"),
+            several => {
+                write!(f, "the settings have {} problems:", several.len())?;
+                several.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+            }
+        }
+    }
+}
+
+/// Reads variables and collects problems.
+pub(super) struct Variables<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<OsString>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Variables<'a> {
+    pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
+        Self { lookup, problems: Vec::new() }
+    }
+
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    pub(super) fn problem(&mut self, variable: &'static str, what: impl Into<String>, remedy: &str) {
+        self.problems.push(Problem { variable, what: what.into(), remedy: remedy.to_owned() });
+    }
+
+    /// The value, unless there is none or an empty one.
+    pub(super) fn text(&mut self, variable: &'static str) -> Option<String> {
+        let value = (self.lookup)(variable).filter(|value| !value.is_empty())?;
+        let Ok(text) = value.into_string() else {
+            self.problem(variable, "it is not UTF-8", "set it to plain text");
+            return None;
+        };
+        Some(text)
+    }
+
+    /// The value, or `default`, as a path, which need not be UTF-8.
+    pub(super) fn path(&mut self, variable: &'static str, default: &str) -> PathBuf {
+        (self.lookup)(variable).filter(|value| !value.is_empty()).map_or_else(|| PathBuf::from(default), PathBuf::from)
+    }
+
+    /// The value, or `default`, as `parse` understands it. An empty default means that there is none.
+    pub(super) fn parsed<T>(
+        &mut self,
+        variable: &'static str,
+        default: &str,
+        remedy: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.text(variable).unwrap_or_else(|| default.to_owned());
+        if value.is_empty() {
+            return None;
+        }
+        match parse(value.trim()) {
+            Ok(parsed) => Some(parsed),
+            Err(what) => {
+                self.problem(variable, format!("{:?} is not usable: {what}", text::bounded(&value, 80)), remedy);
+                None
+            }
+        }
+    }
+
+    pub(super) fn switch(&mut self, variable: &'static str, default: bool) -> bool {
+        let shown = if default { "true" } else { "false" };
+        self.parsed(variable, shown, "use true or false", |text| match text.to_ascii_lowercase().as_str() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("it is neither true nor false".to_owned()),
+        })
+        .unwrap_or(default)
+    }
+
+    pub(super) fn port(&mut self, variable: &'static str, default: u16) -> u16 {
+        self.parsed(variable, &default.to_string(), "use a number from 0 to 65535", |text| {
+            text.parse().map_err(|_| "it is not the number of a port".to_owned())
+        })
+        .unwrap_or(default)
+    }
+}
+
+/// A length of time as Go and helm write it: `10m`, `1h30m`, `90s`, `500ms`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "it is not a length of time".to_owned();
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let number: u32 = rest[..digits].parse().map_err(|_| wrong())?;
+        rest = &rest[digits..];
+        let end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let unit = match &rest[..end] {
+            "ms" => Duration::from_millis(1),
+            "s" => Duration::from_secs(1),
+            "m" => Duration::from_secs(60),
+            "h" => Duration::from_secs(3600),
+            _ => return Err(wrong()),
+        };
+        total = unit.checked_mul(number).and_then(|part| total.checked_add(part)).ok_or_else(wrong)?;
+        rest = &rest[end..];
+    }
+    if total.is_zero() { Err(wrong()) } else { Ok(total) }
+}
+
+/// An address of chaincode servers, with its two placeholders.
+pub(super) fn address_template(template: &str) -> Result<String, String> {
+    let example = template.replace("{chaincode}", "asset").replace("{sequence}", "1");
+    if example.contains(['{', '}']) {
+        return Err("it has a placeholder other than {chaincode} and {sequence}".to_owned());
+    }
+    if example.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/') {
+        return Err("it is not host:port".to_owned());
+    }
+    match example.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0) => {
+            Ok(template.to_owned())
+        }
+        _ => Err("it is not host:port".to_owned()),
+    }
+}

@@ -1,0 +1,124 @@
+//! What the agent tells about itself over HTTP: `GET /healthz`.
+//!
+//! Healthy means that the events of both contracts are being listened to; without them an agent is deaf, however well
+//! its process lives. Binds in a step of its own, so that a port which is taken is known before anything else starts.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Whether the agent listens to its two contracts.
+#[derive(Debug, Default)]
+pub struct Health {
+    chaincode_ops: AtomicBool,
+    channel_ops: AtomicBool,
+}
+
+/// One of the two contracts that the agent listens to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener {
+    /// The contract of chaincode proposals.
+    ChaincodeOps,
+    /// The contract of channel proposals.
+    ChannelOps,
+}
+
+impl Health {
+    /// Notes whether the events of one contract are being listened to.
+    pub fn set(&self, listener: Listener, listening: bool) {
+        match listener {
+            Listener::ChaincodeOps => self.chaincode_ops.store(listening, Ordering::Release),
+            Listener::ChannelOps => self.channel_ops.store(listening, Ordering::Release),
+        }
+    }
+
+    /// Whether the events of both contracts are being listened to.
+    pub fn is_good(&self) -> bool {
+        self.chaincode_ops.load(Ordering::Acquire) && self.channel_ops.load(Ordering::Acquire)
+    }
+}
+
+/// The HTTP service, bound and not yet served.
+#[derive(Debug)]
+pub struct Service {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Service {
+    /// Binds to `address`; with port 0 the system chooses one.
+    ///
+    /// # Errors
+    /// What the system says, such as that the port is taken.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop`.
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// # Cancel safety
+    /// Dropping it closes the listener; answers under way are cut off.
+    pub async fn serve(self, health: Arc<Health>, stop: CancellationToken) -> io::Result<()> {
+        let router = Router::new().route("/healthz", get(healthz)).with_state(health);
+        axum::serve(self.listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    }
+}
+
+async fn healthz(State(health): State<Arc<Health>>) -> (StatusCode, &'static str) {
+    if health.is_good() { (StatusCode::OK, "OK") } else { (StatusCode::INTERNAL_SERVER_ERROR, "NG") }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn ask(address: SocketAddr) -> String {
+        let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
+        connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn healthy_once_both_listeners_are_up() {
+        let service = Service::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = service.address();
+        let (health, stop) = (Arc::new(Health::default()), CancellationToken::new());
+        let asking = async {
+            for (listener, listening, expected) in [
+                (Listener::ChaincodeOps, true, "500"),
+                (Listener::ChannelOps, true, "200"),
+                (Listener::ChaincodeOps, false, "500"),
+            ] {
+                health.set(listener, listening);
+                let answer = ask(address).await;
+                assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{listener:?} {listening}: {answer}");
+                assert!(answer.ends_with(if expected == "200" { "OK" } else { "NG" }), "{answer}");
+            }
+            stop.cancel();
+        };
+        let (served, ()) = tokio::join!(service.serve(Arc::clone(&health), stop.clone()), asking);
+        served.unwrap();
+    }
+}

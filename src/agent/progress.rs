@@ -1,0 +1,135 @@
+//! What the agent is doing, step by step, for whoever wants to watch.
+//!
+//! A module of its own so that the work does not know who watches: the log always, the demonstration's screen and
+//! others as [`Reporter`]s. A report is a statement, not a question: it cannot fail and must not block.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::fabric::names::MspId;
+
+use super::task::Kind;
+
+/// One step of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Compare the proposal with what is committed.
+    Validate,
+    /// Make the package.
+    Package,
+    /// Install the package on a peer.
+    Install,
+    /// Approve the definition.
+    Approve,
+    /// Tell the ledger how the preparation ended.
+    Acknowledge,
+    /// Ask whether every organization has approved.
+    CheckReadiness,
+    /// Commit the definition.
+    Commit,
+    /// Tell the ledger how the commit ended.
+    Notify,
+}
+
+impl Step {
+    /// The step in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Validate => "Validate proposal",
+            Self::Package => "Package chaincode",
+            Self::Install => "Install chaincode",
+            Self::Approve => "Approve definition",
+            Self::Acknowledge => "Acknowledge",
+            Self::CheckReadiness => "Check commit readiness",
+            Self::Commit => "Commit definition",
+            Self::Notify => "Notify commit result",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Happening {
+    /// An event asks for the task.
+    EventReceived {
+        /// The event's name.
+        event: String,
+    },
+    /// The task is taken up again without an event, after a start.
+    Resumed,
+    /// A step begins.
+    Started(Step),
+    /// A step is done.
+    Finished {
+        /// The step.
+        step: Step,
+        /// How long it took.
+        elapsed: Duration,
+        /// What came out, in a few words; may be empty.
+        detail: String,
+    },
+    /// A step failed for a reason that may pass; it is tried again.
+    Waiting {
+        /// The step.
+        step: Step,
+        /// When it is tried again.
+        again_in: Duration,
+        /// Why it failed.
+        error: String,
+    },
+    /// A step was refused for good.
+    Refused {
+        /// The step.
+        step: Step,
+        /// Why.
+        error: String,
+    },
+    /// The task ended.
+    Ended {
+        /// In a few words.
+        outcome: String,
+        /// How long the whole task took.
+        elapsed: Duration,
+    },
+}
+
+/// One statement about a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The organization whose agent speaks.
+    pub organization: MspId,
+    /// The proposal, fit to be shown.
+    pub proposal: String,
+    /// The task.
+    pub task: Kind,
+    /// The peer, where a step concerns one alone.
+    pub peer: Option<String>,
+    /// What happened.
+    pub happening: Happening,
+}
+
+/// Somebody who watches.
+pub trait Reporter: Send + Sync {
+    /// Takes note. Must not block.
+    fn report(&self, progress: &Progress);
+}
+
+/// Nobody watches.
+impl Reporter for () {
+    fn report(&self, _: &Progress) {}
+}
+
+/// Several watch.
+impl Reporter for Vec<Arc<dyn Reporter>> {
+    fn report(&self, progress: &Progress) {
+        self.iter().for_each(|reporter| reporter.report(progress));
+    }
+}
