@@ -189,7 +189,7 @@ impl Settings {
             port: read.port("CC_SERVER_PORT", 7052),
             start_timeout: read
                 .parsed("CC_SERVER_HELM_TIMEOUT", "10m", "use a time such as 10m or 1h30m", variables::duration)
-                .unwrap_or(Duration::from_secs(600)),
+                .unwrap_or(Duration::from_mins(10)),
             address: read.parsed(
                 "CC_SERVER_ADDRESS",
                 "",

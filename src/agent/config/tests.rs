@@ -23,7 +23,7 @@ fn defaults_are_the_originals() {
     assert_eq!((settings.ws_url, settings.git_user, settings.gopath), (None, None, None));
     assert!(!settings.discover_as_localhost);
     assert!(settings.servers.launch_from_agent);
-    assert_eq!(settings.servers.start_timeout, Duration::from_secs(600));
+    assert_eq!(settings.servers.start_timeout, Duration::from_mins(10));
     let asset = ChaincodeName::parse("asset").unwrap();
     assert_eq!(settings.servers.address_of(&asset, 3), "chaincode-asset-org1.hyperledger:7052");
 }
@@ -60,7 +60,7 @@ fn every_setting_is_taken_over() {
     assert_eq!((settings.log_level, settings.log_format), (LogLevel::Trace, LogFormat::Json));
     assert_eq!(settings.service_address.to_string(), "[::1]:0");
     assert_eq!(settings.servers.pull_registry.as_deref(), Some("registry:5000"));
-    assert_eq!(settings.servers.start_timeout, Duration::from_secs(5400));
+    assert_eq!(settings.servers.start_timeout, Duration::from_mins(90));
     let asset = ChaincodeName::parse("asset").unwrap();
     assert_eq!(settings.servers.address_of(&asset, 3), "cc-asset-3:9999");
     let shown = format!("{settings:?}");
