@@ -6,6 +6,7 @@
 pub mod block;
 pub mod config;
 pub mod identity;
+pub mod lifecycle;
 pub mod names;
 pub mod package;
 pub mod policy;

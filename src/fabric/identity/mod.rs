@@ -2,10 +2,10 @@
 
 mod certificate;
 mod curve;
-mod der;
+pub(crate) mod der;
 mod error;
 mod key;
-mod pem;
+pub(crate) mod pem;
 mod signer;
 mod signing;
 

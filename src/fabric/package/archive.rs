@@ -1,0 +1,104 @@
+//! The `tar.gz` of packages: written the same everywhere, read within limits.
+
+use std::io::{self, Read, Write as _};
+
+use flate2::read::GzDecoder;
+use flate2::{Compression, GzBuilder};
+
+use super::PackageError;
+
+/// How much a package may unpack to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes, all entries and headers together.
+    pub bytes: u64,
+    /// Entries.
+    pub entries: usize,
+}
+
+impl Default for Limits {
+    /// What fits several times over into the largest message that peers take.
+    fn default() -> Self {
+        Self { bytes: 512 << 20, entries: 65_536 }
+    }
+}
+
+fn broken(error: &io::Error) -> PackageError {
+    PackageError::Archive { reason: error.to_string() }
+}
+
+/// A `tar.gz` of `files` in their order. Stored, not compressed: the bytes depend on no compressor.
+pub(super) fn pack(files: &[(&str, &[u8])]) -> Result<Vec<u8>, PackageError> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, contents) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_path(name).map_err(|error| broken(&error))?;
+        header.set_size(contents.len() as u64);
+        header.set_mode(0o100_644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_cksum();
+        tar.append(&header, *contents).map_err(|error| broken(&error))?;
+    }
+    let tar = tar.into_inner().map_err(|error| broken(&error))?;
+    // 255: an unknown system, so that no system's number gets in.
+    let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::none());
+    gzip.write_all(&tar).map_err(|error| broken(&error))?;
+    gzip.finish().map_err(|error| broken(&error))
+}
+
+/// Reads at most so many bytes, and fails (rather than ends) when there are more.
+struct Bounded<R> {
+    inner: R,
+    left: u64,
+}
+
+/// Marks the error of [`Bounded`], so that it can be told from a broken archive.
+const BEYOND: &str = "limit of unpacked bytes reached";
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| io::Error::other(BEYOND))?;
+        Ok(read)
+    }
+}
+
+/// Calls `each` with the name and the contents of every entry.
+///
+/// Stops at the end of the tar, so what follows it (even the checksum of the gzip) goes unnoticed, as on the peers.
+pub(super) fn unpack(
+    bytes: &[u8],
+    limits: &Limits,
+    mut each: impl FnMut(&str, Vec<u8>) -> Result<(), PackageError>,
+) -> Result<(), PackageError> {
+    let judge = |error: io::Error| {
+        if error.to_string().contains(BEYOND) {
+            PackageError::TooLarge { what: format!("{} bytes", limits.bytes) }
+        } else {
+            broken(&error)
+        }
+    };
+    let mut archive = tar::Archive::new(Bounded { inner: GzDecoder::new(bytes), left: limits.bytes });
+    for (count, entry) in archive.entries().map_err(judge)?.enumerate() {
+        if count == limits.entries {
+            return Err(PackageError::TooLarge { what: format!("{count} entries") });
+        }
+        let mut entry = entry.map_err(judge)?;
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        // In the oldest format, a name that ends in a slash is a directory.
+        let old_directory = entry.header().entry_type().as_byte() == 0 && name.ends_with('/');
+        if !entry.header().entry_type().is_file() || old_directory {
+            return Err(PackageError::NotRegular { name });
+        }
+        let mut contents = Vec::new();
+        let size = entry.size();
+        entry.read_to_end(&mut contents).map_err(judge)?;
+        if (contents.len() as u64) < size {
+            return Err(PackageError::Archive { reason: format!("{name:?} is cut off") });
+        }
+        each(&name, contents)?;
+    }
+    Ok(())
+}
