@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use crate::fabric::names::{ChaincodeName, ChannelName, MspId};
 
-pub use variables::{Problem, SettingsError};
 use variables::Variables;
+pub use variables::{Problem, SettingsError};
 
 /// A text that is not shown: `Debug` is redacted and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
