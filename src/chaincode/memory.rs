@@ -370,7 +370,8 @@ impl Stub for MemoryStub<'_> {
         bookmark: &str,
     ) -> Result<Page, StubError> {
         let (start, end) = composite::simple_range(start, end)?;
-        let limit = usize::try_from(page_size).map_err(|_| StubError::Refused("page size is negative".to_owned()))?;
+        let not_positive = || StubError::Refused(format!("page size {page_size} is not positive"));
+        let limit = usize::try_from(page_size).ok().filter(|limit| *limit > 0).ok_or_else(not_positive)?;
         Ok(self.read_range(if bookmark.is_empty() { start } else { bookmark }, end, limit))
     }
 

@@ -9,6 +9,7 @@
 pub mod asset;
 pub mod composite;
 pub mod memory;
+pub mod shim;
 mod stub;
 
 pub use stub::{Contract, KeyValue, Page, Response, Stub, StubError};
