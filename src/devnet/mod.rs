@@ -6,6 +6,7 @@ mod blocks;
 mod crypto;
 mod files;
 mod ledger;
+mod peer;
 
 pub use crypto::{CryptoError, FoldersError};
 pub use files::FileError;

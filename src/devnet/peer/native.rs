@@ -1,0 +1,210 @@
+//! Contracts that run in this process.
+//!
+//! They are deployed as any chaincode is, so that lifecycle, policies and endorsement are the real ones: a package of
+//! the type `native` holds, instead of code, the name under which the contract is registered here.
+//!
+//! Invariant: a contract sees what it would see behind a stream; a panic in it fails its transaction and nothing else.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use tonic::async_trait;
+
+use super::context::{Answer, Refused, TransactionContext};
+use crate::chaincode::{Contract, KeyValue, Page, Response, Stub, StubError, composite};
+use crate::fabric::names::{ChaincodeName, ChannelName, Label, TxId};
+use crate::fabric::package::{Package, PackageError};
+use crate::pb::protos::{self, ChaincodeEvent, ChaincodeInput};
+
+/// The type of packages that name a contract of this process.
+pub(crate) const PACKAGE_TYPE: &str = "native";
+/// The file of such a package that holds the name.
+const CONTRACT_FILE: &str = "contract";
+
+/// The contracts that packages may name.
+#[derive(Default)]
+pub(crate) struct Contracts(RwLock<BTreeMap<ChaincodeName, Arc<dyn Contract>>>);
+
+impl std::fmt::Debug for Contracts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let contracts = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        f.debug_set().entries(contracts.keys()).finish()
+    }
+}
+
+impl Contracts {
+    /// Registers `contract`; another one of the same name is replaced.
+    pub(crate) fn insert(&self, name: ChaincodeName, contract: Arc<dyn Contract>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(name, contract);
+    }
+
+    /// The contract of a name.
+    pub(crate) fn get(&self, name: &ChaincodeName) -> Option<Arc<dyn Contract>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+}
+
+/// A package that names `contract`.
+///
+/// # Errors
+/// None in practice: the name fits into the archive.
+pub(crate) fn package(label: &Label, contract: &ChaincodeName) -> Result<Package, PackageError> {
+    Package::pack(PACKAGE_TYPE, label, &[(CONTRACT_FILE, contract.as_str().as_bytes())])
+}
+
+/// The contract that a package names.
+pub(crate) fn contract_of(package: &Package) -> Result<ChaincodeName, Refused> {
+    let files = package.code_files().map_err(|error| Refused(error.to_string()))?;
+    let file = files.get(CONTRACT_FILE).ok_or_else(|| Refused::new("package names no contract"))?;
+    let name = String::from_utf8_lossy(file);
+    ChaincodeName::parse(name.trim()).map_err(|error| Refused(error.to_string()))
+}
+
+/// The transaction as a contract sees it.
+pub(crate) struct NativeStub {
+    pub(crate) tx_id: TxId,
+    pub(crate) channel: ChannelName,
+    pub(crate) args: Vec<Bytes>,
+    pub(crate) creator: Bytes,
+    pub(crate) timestamp: prost_types::Timestamp,
+    pub(crate) transient: BTreeMap<String, Bytes>,
+    pub(crate) context: Arc<dyn TransactionContext>,
+    pub(crate) event: Option<ChaincodeEvent>,
+}
+
+/// Runs `contract`.
+///
+/// Cancel safety: dropping the future ends the contract where it waits.
+pub(crate) async fn run(contract: &dyn Contract, mut stub: NativeStub, is_init: bool) -> Result<Answer, Refused> {
+    let work = async { if is_init { contract.init(&mut stub).await } else { contract.invoke(&mut stub).await } };
+    let response = AssertUnwindSafe(work)
+        .catch_unwind()
+        .await
+        .map_err(|_| Refused::new("transaction returned with failure: contract panicked"))?;
+    if is_init && response.status >= 500 {
+        // The shim sends an error, not a response, when the initialization fails.
+        return Err(Refused(format!("transaction returned with failure: {}", response.message)));
+    }
+    let response = protos::Response { status: response.status, message: response.message, payload: response.payload };
+    Ok(Answer { response, event: stub.event })
+}
+
+fn refused(error: Refused) -> StubError {
+    StubError::Refused(error.0)
+}
+
+#[async_trait]
+impl Stub for NativeStub {
+    fn tx_id(&self) -> &TxId {
+        &self.tx_id
+    }
+
+    fn channel(&self) -> &ChannelName {
+        &self.channel
+    }
+
+    fn args(&self) -> &[Bytes] {
+        &self.args
+    }
+
+    fn creator(&self) -> &Bytes {
+        &self.creator
+    }
+
+    fn timestamp(&self) -> prost_types::Timestamp {
+        self.timestamp
+    }
+
+    fn transient(&self) -> &BTreeMap<String, Bytes> {
+        &self.transient
+    }
+
+    async fn get_state(&mut self, key: &str) -> Result<Option<Bytes>, StubError> {
+        let value = self.context.get("", key).map_err(refused)?;
+        // Behind a stream, nothing and a value of no bytes look the same.
+        Ok(value.filter(|value| !value.is_empty()))
+    }
+
+    async fn put_state(&mut self, key: &str, value: Bytes) -> Result<(), StubError> {
+        if key.is_empty() {
+            return Err(StubError::InvalidKey("key must not be an empty string".to_owned()));
+        }
+        self.context.put("", key, value).map_err(refused)
+    }
+
+    async fn del_state(&mut self, key: &str) -> Result<(), StubError> {
+        self.context.delete("", key).map_err(refused)
+    }
+
+    async fn get_state_by_range(&mut self, start: &str, end: &str) -> Result<Vec<KeyValue>, StubError> {
+        let (start, end) = composite::simple_range(start, end)?;
+        self.context.range("", start, end, usize::MAX).map_err(refused)
+    }
+
+    async fn get_state_by_range_paged(
+        &mut self,
+        start: &str,
+        end: &str,
+        page_size: i32,
+        bookmark: &str,
+    ) -> Result<Page, StubError> {
+        let (start, end) = composite::simple_range(start, end)?;
+        let start = if bookmark.is_empty() { start } else { bookmark };
+        let size = usize::try_from(page_size).ok().filter(|size| *size > 0);
+        let size = size.ok_or_else(|| StubError::Refused("page size must be positive".to_owned()))?;
+        self.context.page(start, end, size).map_err(refused)
+    }
+
+    async fn get_state_by_partial_composite_key(
+        &mut self,
+        object_type: &str,
+        attributes: &[&str],
+    ) -> Result<Vec<KeyValue>, StubError> {
+        let (start, end) = composite::range(object_type, attributes)?;
+        self.context.range("", &start, &end, usize::MAX).map_err(refused)
+    }
+
+    fn set_event(&mut self, name: &str, payload: Bytes) -> Result<(), StubError> {
+        if name.is_empty() {
+            return Err(StubError::Refused("event name can not be empty string".to_owned()));
+        }
+        self.event = Some(ChaincodeEvent { event_name: name.to_owned(), payload, ..ChaincodeEvent::default() });
+        Ok(())
+    }
+
+    async fn invoke_chaincode(
+        &mut self,
+        chaincode: &str,
+        args: &[Bytes],
+        channel: Option<&ChannelName>,
+    ) -> Result<Response, StubError> {
+        let name = match channel {
+            Some(channel) => format!("{chaincode}/{channel}"),
+            None => chaincode.to_owned(),
+        };
+        let input = ChaincodeInput { args: args.to_vec(), ..ChaincodeInput::default() };
+        let answer = self.context.invoke(&name, input).await.map_err(|error| {
+            refused(error.context(format_args!("INVOKE_CHAINCODE failed: transaction ID: {}", self.tx_id)))
+        })?;
+        let protos::Response { status, message, payload } = answer.response;
+        Ok(Response { status, message, payload })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_names_its_contract() {
+        let (label, name) = (Label::parse("asset_1").unwrap(), ChaincodeName::parse("asset").unwrap());
+        let made = package(&label, &name).unwrap();
+        let read = Package::read(made.bytes().clone()).unwrap();
+        assert_eq!((read.kind(), contract_of(&read).unwrap()), (PACKAGE_TYPE, name));
+        let nameless = Package::pack(PACKAGE_TYPE, &label, &[("other", b"asset")]).unwrap();
+        assert_eq!(contract_of(&nameless), Err(Refused::new("package names no contract")));
+    }
+}

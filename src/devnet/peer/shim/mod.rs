@@ -1,0 +1,13 @@
+//! The peer's side of the shim protocol, for chaincodes that run as services.
+//!
+//! The peer dials the chaincode (`protos.Chaincode/Connect`), the chaincode registers, and from then on transactions
+//! run side by side on the one stream.
+
+mod connection;
+mod handler;
+mod queries;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use connection::{ChaincodeStream, Request};
