@@ -3,8 +3,8 @@
 //! A module of its own because two things need them that know nothing of each other: the signer (its own certificate)
 //! and the MSP (everybody's).
 //!
-//! Parsed once into owned fields; the DER stays beside them as it was received, except that an ECDSA signature with a
-//! high S is rewritten with the low one, as every Fabric node does before it compares certificates.
+//! Parsed once into owned fields; the DER stays beside them as it was received. [`Certificate::with_low_s`] gives the
+//! form in which every Fabric node compares and passes on certificates.
 //!
 //! Source: Fabric 3.1.5 `msp/cert.go`, RFC 5280.
 
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use x509_parser::prelude::{FromDer as _, GeneralName, ParsedExtension, X509Certificate};
 
 use super::key::PublicKey;
-use super::{IdentityError, der, pem};
+use super::{Curve, IdentityError, der, pem};
 
 /// A certificate.
 #[derive(Clone)]
@@ -28,16 +28,35 @@ pub struct Certificate {
     not_after: i64,
     organizational_units: Vec<String>,
     public_key: PublicKey,
-    pub(crate) is_ca: bool,
-    pub(crate) basic_constraints: bool,
-    pub(crate) path_length: Option<u32>,
-    pub(crate) may_sign_certificates: bool,
-    pub(crate) may_sign_revocations: bool,
+    pub(crate) authority: Authority,
     pub(crate) subject_key_id: Option<Vec<u8>>,
-    pub(crate) authority_key_id: Option<Vec<u8>>,
+    /// Something that must not be ignored and is not understood.
     pub(crate) unknown_critical: bool,
+    /// The purposes it is limited to; `None` without such a limit.
+    pub(crate) purposes: Option<Purposes>,
     pub(crate) signature: CertificateSignature,
     dns_names: Vec<String>,
+}
+
+/// What the certificate allows its subject as an authority.
+#[derive(Clone, Default)]
+#[allow(clippy::struct_excessive_bools)] // Four independent marks of X.509.
+pub(crate) struct Authority {
+    /// Whether there are basic constraints at all.
+    pub(crate) constrained: bool,
+    pub(crate) is_ca: bool,
+    pub(crate) path_length: Option<u32>,
+    /// A key usage is given, and signing certificates is not part of it.
+    pub(crate) barred: bool,
+    /// It limits the names that it may vouch for.
+    pub(crate) limits_names: bool,
+}
+
+/// Extended key usages, as far as Fabric's nodes look at them.
+#[derive(Clone, Copy)]
+pub(crate) struct Purposes {
+    pub(crate) any: bool,
+    pub(crate) server: bool,
 }
 
 /// Who signed what in a certificate or a revocation list.
@@ -75,7 +94,7 @@ impl Certificate {
         Self::from_der(&block.der)
     }
 
-    /// The certificate whose DER is `input`, with a low S.
+    /// The certificate whose DER is `input`.
     ///
     /// # Errors
     /// [`IdentityError::Certificate`] with what is wrong.
@@ -108,14 +127,10 @@ impl Certificate {
             not_after: parsed.validity().not_after.timestamp(),
             organizational_units,
             public_key,
-            is_ca: false,
-            basic_constraints: false,
-            path_length: None,
-            may_sign_certificates: false,
-            may_sign_revocations: false,
+            authority: Authority::default(),
             subject_key_id: None,
-            authority_key_id: None,
             unknown_critical: false,
+            purposes: None,
             signature: CertificateSignature {
                 signed: parsed.tbs_certificate.as_ref().to_vec(),
                 algorithm: parsed.signature_algorithm.algorithm.as_bytes().to_vec(),
@@ -132,30 +147,70 @@ impl Certificate {
     fn take_extension(&mut self, extension: &ParsedExtension<'_>, critical: bool) {
         match extension {
             ParsedExtension::BasicConstraints(constraints) => {
-                self.basic_constraints = true;
-                self.is_ca = constraints.ca;
-                self.path_length = constraints.path_len_constraint;
+                self.authority.constrained = true;
+                self.authority.is_ca = constraints.ca;
+                self.authority.path_length = constraints.path_len_constraint;
             }
             ParsedExtension::KeyUsage(usage) => {
-                self.may_sign_certificates = usage.key_cert_sign();
-                self.may_sign_revocations = usage.crl_sign();
+                self.authority.barred = usage.flags != 0 && !usage.key_cert_sign();
+            }
+            ParsedExtension::ExtendedKeyUsage(usage) => {
+                self.purposes = Some(Purposes { any: usage.any, server: usage.server_auth });
             }
             ParsedExtension::SubjectKeyIdentifier(id) => self.subject_key_id = Some(id.0.to_vec()),
-            ParsedExtension::AuthorityKeyIdentifier(id) => {
-                self.authority_key_id = id.key_identifier.as_ref().map(|id| id.0.to_vec());
-            }
             ParsedExtension::SubjectAlternativeName(names) => {
                 self.dns_names.extend(names.general_names.iter().filter_map(|name| match name {
                     GeneralName::DNSName(name) => Some((*name).to_owned()),
                     _ => None,
                 }));
             }
-            ParsedExtension::ExtendedKeyUsage(_) | ParsedExtension::NameConstraints(_) => {}
+            ParsedExtension::NameConstraints(_) => self.authority.limits_names = true,
+            ParsedExtension::AuthorityKeyIdentifier(_)
+            | ParsedExtension::AuthorityInfoAccess(_)
+            | ParsedExtension::CRLDistributionPoints(_)
+            | ParsedExtension::CertificatePolicies(_)
+            | ParsedExtension::PolicyMappings(_)
+            | ParsedExtension::PolicyConstraints(_)
+            | ParsedExtension::InhibitAnyPolicy(_) => {}
             _ => self.unknown_critical |= critical,
         }
     }
 
-    /// The DER, with a low S in its signature.
+    /// The certificate with the low S of its ECDSA signature. Authorities may sign with either; Fabric's nodes rewrite
+    /// to the low one before they compare certificates or show them to others.
+    #[must_use]
+    pub fn with_low_s(self) -> Self {
+        let rewritten = self.low_s_der().and_then(|der| Self::from_der(&der).ok());
+        rewritten.unwrap_or(self)
+    }
+
+    /// Whether an ECDSA signature on it is encoded in the one form that its numbers have.
+    pub(crate) fn has_canonical_signature(&self) -> bool {
+        !self.signature.is_ecdsa()
+            || der::ecdsa_signature(&self.signature.bits)
+                .is_some_and(|(r, s)| der::write_ecdsa_signature(r, s) == self.signature.bits)
+    }
+
+    /// The DER with a low S; `None` when there is nothing to change.
+    fn low_s_der(&self) -> Option<Vec<u8>> {
+        if !self.signature.is_ecdsa() {
+            return None;
+        }
+        let (r, s) = der::ecdsa_signature(&self.signature.bits)?;
+        // The issuer's curve shows in the length: the odds that both numbers are a width shorter are one in 2^64.
+        let curve = Curve::of_signature(r, s)?;
+        let signature = der::write_ecdsa_signature(r, &curve.low_s(s)?);
+        if signature == self.signature.bits {
+            return None;
+        }
+        let (certificate, _) = der::expect(&self.der, der::SEQUENCE)?;
+        let (signed, rest) = der::read(certificate)?;
+        let (algorithm, _) = der::read(rest)?;
+        let bits = der::write(der::BIT_STRING, &[&[0], signature.as_slice()].concat());
+        Some(der::write(der::SEQUENCE, &[signed.whole, algorithm.whole, &bits].concat()))
+    }
+
+    /// The DER.
     pub fn der(&self) -> &Bytes {
         &self.der
     }
@@ -193,5 +248,45 @@ impl Certificate {
     /// The subject's key.
     pub fn public_key(&self) -> &PublicKey {
         &self.public_key
+    }
+}
+
+impl CertificateSignature {
+    /// The digest that an ECDSA algorithm names; `None` for other algorithms, and for SHA-1, which nobody accepts.
+    fn ecdsa_digest(&self) -> Option<Vec<u8>> {
+        use sha2::{Digest as _, Sha256, Sha384, Sha512};
+        match self.algorithm.as_slice() {
+            [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02] => Some(Sha256::digest(&self.signed).to_vec()),
+            [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03] => Some(Sha384::digest(&self.signed).to_vec()),
+            [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x04] => Some(Sha512::digest(&self.signed).to_vec()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_ecdsa(&self) -> bool {
+        self.algorithm.starts_with(&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04])
+    }
+
+    /// Whether `key` made the signature.
+    pub(crate) fn is_by(&self, key: &PublicKey) -> bool {
+        use ring::signature as rs;
+        match key {
+            PublicKey::Ecdsa { curve, point } => {
+                let (Some(digest), Some((r, s))) = (self.ecdsa_digest(), der::ecdsa_signature(&self.bits)) else {
+                    return false;
+                };
+                curve.verify_digest(point, &digest, r, s)
+            }
+            PublicKey::Ed25519(_) => self.algorithm == [0x2b, 0x65, 0x70] && key.verify(&self.signed, &self.bits),
+            PublicKey::Rsa(bits) => {
+                let algorithm = match self.algorithm.as_slice() {
+                    [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b] => &rs::RSA_PKCS1_2048_8192_SHA256,
+                    [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0c] => &rs::RSA_PKCS1_2048_8192_SHA384,
+                    [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0d] => &rs::RSA_PKCS1_2048_8192_SHA512,
+                    _ => return false,
+                };
+                rs::UnparsedPublicKey::new(algorithm, bits).verify(&self.signed, &self.bits).is_ok()
+            }
+        }
     }
 }

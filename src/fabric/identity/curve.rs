@@ -57,6 +57,12 @@ impl Curve {
         }
     }
 
+    /// The curve whose numbers are as long as `r` and `s` are.
+    pub(crate) fn of_signature(r: &[u8], s: &[u8]) -> Option<Self> {
+        let length = r.len().max(s.len());
+        [Self::P224, Self::P256, Self::P384, Self::P521].into_iter().find(|curve| length <= curve.field_bytes())
+    }
+
     /// Bytes of a coordinate and of a scalar.
     pub(crate) fn field_bytes(self) -> usize {
         match self {

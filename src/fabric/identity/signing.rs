@@ -35,6 +35,7 @@ impl SigningIdentity {
     }
 
     fn new(msp_id: MspId, certificate: Certificate, key: PrivateKey) -> Result<Self, IdentityError> {
+        let certificate = certificate.with_low_s();
         if key.public_key() != *certificate.public_key() {
             return Err(IdentityError::KeyOfAnother { subject: certificate.subject().to_owned() });
         }
