@@ -1,0 +1,139 @@
+//! One TLS listener for a node's gRPC services, which can be cut off at once.
+//!
+//! A module of its own because a node that is stopped must be gone for its clients as a killed process is: its port
+//! refuses, its connections and streams break. A graceful end would hide the faults that this network is there to show.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tonic::service::Routes;
+
+use crate::runtime::Workers;
+
+/// How many bytes a message may have, in both directions: the limit of Fabric's nodes.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 100 * 1024 * 1024;
+
+/// How long a handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// For how long a port that another connection happens to use is tried again.
+const BIND_TRIES: u32 = 50;
+const BIND_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a node cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// The port is taken, or may not be used.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The certificate or key that was made for the node cannot be used.
+    #[error("TLS of the listener cannot be set up")]
+    Tls(#[source] rustls::Error),
+    /// The certificate or key that was made for the node is not PEM.
+    #[error("TLS certificate or key of the listener is not PEM")]
+    Pem(#[source] rustls::pki_types::pem::Error),
+}
+
+/// Binds `port` (0: one that the system chooses) on the loopback address.
+pub(crate) async fn bind(port: u16) -> Result<TcpListener, ListenError> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut tries = 0;
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return Ok(listener),
+            // A node that starts again needs its old port, which a client's connection may be using by chance.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && port != 0 && tries < BIND_TRIES => {
+                tries += 1;
+                tokio::time::sleep(BIND_PAUSE).await;
+            }
+            Err(source) => return Err(ListenError::Bind { address, source }),
+        }
+    }
+}
+
+/// What a listener shows to clients.
+pub(crate) fn tls_acceptor(certificate_pem: &str, key_pem: &str) -> Result<TlsAcceptor, ListenError> {
+    let certificates = CertificateDer::pem_slice_iter(certificate_pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(ListenError::Pem)?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(ListenError::Pem)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key))
+        .map_err(ListenError::Tls)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Serves `routes` until `workers` are cancelled, which also breaks all connections.
+pub(crate) fn serve(listener: TcpListener, tls: TlsAcceptor, routes: Routes, workers: &Workers) {
+    let routes = routes.prepare();
+    let inside = workers.clone();
+    workers.spawn("listener", async move {
+        loop {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, most likely: the next moment may be better.
+                    tracing::warn!(error = %error, "connection was not accepted");
+                    tokio::time::sleep(BIND_PAUSE).await;
+                    continue;
+                }
+            };
+            let (tls, routes, connection) = (tls.clone(), routes.clone(), inside.clone());
+            inside.spawn("connection", async move {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(error = %error, "connection without TCP_NODELAY");
+                }
+                let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => stream,
+                    Ok(Err(error)) => {
+                        tracing::debug!(error = %error, "TLS handshake failed");
+                        return Ok::<(), Infallible>(());
+                    }
+                    Err(_) => return Ok(()),
+                };
+                let mut http = hyper::server::conn::http2::Builder::new(OnWorkers(connection));
+                http.timer(TokioTimer::new()).max_concurrent_streams(2500);
+                let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)).await;
+                if let Err(error) = served {
+                    tracing::debug!(error = %error, "connection ended");
+                }
+                Ok(())
+            });
+        }
+        #[allow(unreachable_code, reason = "gives the loop its type")]
+        Ok::<(), Infallible>(())
+    });
+}
+
+/// Runs the requests of a connection among the node's workers.
+#[derive(Clone)]
+struct OnWorkers(Workers);
+
+impl<F> hyper::rt::Executor<F> for OnWorkers
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn("request", async move {
+            future.await;
+            Ok::<(), Infallible>(())
+        });
+    }
+}

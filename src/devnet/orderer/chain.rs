@@ -1,0 +1,334 @@
+//! One channel at the ordering service: what may be ordered, and the blocks that come of it.
+//!
+//! A module of its own because all orderers of the network share it: there is no consensus to reach in one process.
+//! Each orderer is a door of its own to the same chain.
+//!
+//! Invariant: an envelope is checked again when the configuration has changed since it was let in.
+//!
+//! Source: Fabric 3.1.5 `orderer/common/{broadcast,msgprocessor,multichannel}`.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::cutter::Cutter;
+use super::update;
+use crate::devnet::access::{Access, Signed};
+use crate::devnet::deliver::Feed;
+use crate::devnet::ledger::BlockStore;
+use crate::fabric::block::{data_hash, header_der, header_hash};
+use crate::fabric::identity::{SignError, Signer};
+use crate::pb::common::{
+    Block, BlockData, BlockHeader, BlockMetadata, ChannelHeader, Envelope, Header, HeaderType, LastConfig, Metadata,
+    MetadataSignature, OrdererBlockMetadata, Payload, SignatureHeader, Status,
+};
+use crate::pb::orderer::BroadcastResponse;
+use crate::runtime::Workers;
+
+/// Envelopes that may wait for the chain's worker; then broadcasts wait too.
+const QUEUED: usize = 1000;
+
+/// Why a message was not ordered: the answer to the client.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: Status,
+    pub(crate) info: String,
+}
+
+impl Refusal {
+    fn bad_request(info: impl Into<String>) -> Self {
+        Self { status: Status::BadRequest, info: info.into() }
+    }
+}
+
+impl From<Refusal> for BroadcastResponse {
+    fn from(refusal: Refusal) -> Self {
+        Self { status: refusal.status as i32, info: refusal.info }
+    }
+}
+
+/// A message on its way into a block.
+struct Queued {
+    /// The envelope that was broadcast.
+    envelope: Envelope,
+    /// What becomes of it where it is an update of the configuration.
+    config: Option<Bytes>,
+    /// The configuration that it was checked against.
+    sequence: u64,
+}
+
+/// One channel at the ordering service.
+pub(crate) struct Chain {
+    channel: String,
+    blocks: BlockStore,
+    access: RwLock<Arc<Access>>,
+    queue: mpsc::Sender<Queued>,
+    signer: Arc<dyn Signer>,
+}
+
+impl std::fmt::Debug for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chain").field("channel", &self.channel).finish_non_exhaustive()
+    }
+}
+
+impl Feed for Chain {
+    fn blocks(&self) -> &BlockStore {
+        &self.blocks
+    }
+
+    fn may_read(&self, signed: &Signed) -> bool {
+        self.access().evaluate("/Channel/Readers", std::slice::from_ref(signed)).is_ok()
+    }
+}
+
+impl Chain {
+    /// Starts the chain of `channel`, which begins with `genesis`; `signer` signs the blocks.
+    pub(crate) fn start(
+        channel: &str,
+        genesis: Block,
+        access: Access,
+        signer: Arc<dyn Signer>,
+        workers: &Workers,
+    ) -> Arc<Self> {
+        let (queue, messages) = mpsc::channel(QUEUED);
+        let chain = Arc::new(Self {
+            channel: channel.to_owned(),
+            blocks: BlockStore::new(Arc::new(genesis)),
+            access: RwLock::new(Arc::new(access)),
+            queue,
+            signer,
+        });
+        let worker = Worker { chain: Arc::clone(&chain), cutter: Cutter::default(), last_config: 0 };
+        workers.spawn(format!("chain {channel}"), worker.run(messages));
+        chain
+    }
+
+    /// The channel's configuration as it is now.
+    pub(crate) fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes a broadcast message in, or refuses it. It is in a block some time after the answer.
+    pub(crate) async fn broadcast(&self, header: &ChannelHeader, envelope: Envelope) -> Result<(), Refusal> {
+        let access = self.access();
+        let config = match HeaderType::try_from(header.r#type) {
+            Ok(HeaderType::ConfigUpdate) => Some(self.process_update(&access, &envelope).await?),
+            Ok(HeaderType::Config) => {
+                return Err(Refusal::bad_request("message is of type that cannot be processed directly"));
+            }
+            Ok(HeaderType::OrdererTransaction) => {
+                return Err(Refusal::bad_request("message is of type that is no longer supported"));
+            }
+            _ => {
+                check(&access, &envelope)?;
+                None
+            }
+        };
+        let queued = Queued { envelope, config, sequence: access.sequence() };
+        self.queue
+            .send(queued)
+            .await
+            .map_err(|_| Refusal { status: Status::ServiceUnavailable, info: "chain is stopped".to_owned() })
+    }
+
+    /// Computes the configuration that an update leads to, as the envelope that goes into a block.
+    async fn process_update(&self, access: &Access, envelope: &Envelope) -> Result<Bytes, Refusal> {
+        check(access, envelope).map_err(|refusal| Refusal {
+            info: format!("config update for existing channel did not pass initial checks: {}", refusal.info),
+            ..refusal
+        })?;
+        let config = update::propose(access, &self.channel, envelope).map_err(|error| {
+            Refusal::bad_request(format!(
+                "error applying config update to existing channel '{}': {error}",
+                self.channel
+            ))
+        })?;
+        let envelope = self
+            .config_envelope(config.encode_to_vec().into())
+            .await
+            .map_err(|error| Refusal { status: Status::InternalServerError, info: error.to_string() })?;
+        Ok(envelope.encode_to_vec().into())
+    }
+
+    async fn config_envelope(&self, data: Bytes) -> Result<Envelope, SignError> {
+        let channel_header = ChannelHeader {
+            r#type: HeaderType::Config as i32,
+            timestamp: Some(SystemTime::now().into()),
+            channel_id: self.channel.clone(),
+            ..ChannelHeader::default()
+        };
+        let header = Header {
+            channel_header: channel_header.encode_to_vec().into(),
+            signature_header: signature_header(self.signer.as_ref()).encode_to_vec().into(),
+        };
+        let payload: Bytes = Payload { header: Some(header), data }.encode_to_vec().into();
+        let signature = self.signer.sign(&payload).await?;
+        Ok(Envelope { payload, signature })
+    }
+}
+
+/// The checks that every message must pass: not empty, not too large, from a writer.
+fn check(access: &Access, envelope: &Envelope) -> Result<(), Refusal> {
+    if envelope.payload.is_empty() {
+        return Err(Refusal::bad_request("Message was empty"));
+    }
+    let size = size(envelope);
+    let most = access.batch_limits().absolute_max_bytes;
+    if size > most as usize {
+        return Err(Refusal::bad_request(format!(
+            "message payload is {size} bytes and exceeds maximum allowed {most} bytes"
+        )));
+    }
+    let signed = Signed::of_envelope(envelope)
+        .ok_or_else(|| Refusal::bad_request("could not convert message to signedData: malformed header"))?;
+    access
+        .evaluate("/Channel/Writers", &[signed])
+        .map_err(|denied| Refusal { status: Status::Forbidden, info: format!("{denied}: permission denied") })
+}
+
+fn size(envelope: &Envelope) -> usize {
+    envelope.payload.len() + envelope.signature.len()
+}
+
+fn signature_header(signer: &dyn Signer) -> SignatureHeader {
+    // A block's signature needs a nonce for its form only; the time makes it differ from others.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let nonce = [now.as_nanos().to_be_bytes().as_slice(), &[0; 8]].concat();
+    SignatureHeader { creator: signer.creator().clone(), nonce: nonce.into() }
+}
+
+/// The worker that makes a chain's blocks.
+struct Worker {
+    chain: Arc<Chain>,
+    cutter: Cutter,
+    last_config: u64,
+}
+
+impl Worker {
+    async fn run(mut self, mut messages: mpsc::Receiver<Queued>) -> Result<(), SignError> {
+        let mut deadline: Option<Instant> = None;
+        loop {
+            let message = match deadline {
+                Some(at) => tokio::time::timeout_at(at, messages.recv()).await.ok(),
+                None => Some(messages.recv().await),
+            };
+            match message {
+                // The time is up.
+                None => {
+                    if let Some(batch) = self.cutter.cut() {
+                        self.write(batch).await?;
+                    }
+                }
+                Some(Some(message)) => self.take(message).await?,
+                Some(None) => return Ok(()),
+            }
+            deadline = match (self.cutter.is_pending(), deadline) {
+                (false, _) => None,
+                (true, Some(at)) if at > Instant::now() => Some(at),
+                (true, _) => Some(Instant::now() + self.chain.access().batch_timeout()),
+            };
+        }
+    }
+
+    async fn take(&mut self, mut message: Queued) -> Result<(), SignError> {
+        let access = self.chain.access();
+        if message.sequence < access.sequence() {
+            // The configuration has changed since; what was allowed then may not be now.
+            let still_valid = match message.config {
+                None => check(&access, &message.envelope).map(|()| None),
+                Some(_) => self.chain.process_update(&access, &message.envelope).await.map(Some),
+            };
+            match still_valid {
+                Ok(config) => message.config = config,
+                Err(refusal) => {
+                    tracing::debug!(channel = %self.chain.channel, error = %refusal.info, "message dropped");
+                    return Ok(());
+                }
+            }
+        }
+        match message.config {
+            None => {
+                let size = size(&message.envelope);
+                let envelope = message.envelope.encode_to_vec().into();
+                for batch in self.cutter.ordered(envelope, size, access.batch_limits()) {
+                    self.write(batch).await?;
+                }
+            }
+            Some(config) => {
+                if let Some(batch) = self.cutter.cut() {
+                    self.write(batch).await?;
+                }
+                self.write_config(config).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_config(&mut self, envelope: Bytes) -> Result<(), SignError> {
+        self.last_config = self.chain.blocks.height();
+        let block = self.make(vec![envelope]).await?;
+        // First the configuration, then the block: whoever sees the block is answered by its rules.
+        match Access::from_block(&block) {
+            Ok(access) => {
+                *self.chain.access.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
+            }
+            Err(error) => {
+                tracing::error!(channel = %self.chain.channel, error = %error, "configuration cannot be read");
+            }
+        }
+        self.chain.blocks.append(Arc::new(block));
+        Ok(())
+    }
+
+    async fn write(&mut self, batch: Vec<Bytes>) -> Result<(), SignError> {
+        let block = self.make(batch).await?;
+        self.chain.blocks.append(Arc::new(block));
+        Ok(())
+    }
+
+    async fn make(&self, batch: Vec<Bytes>) -> Result<Block, SignError> {
+        let data = BlockData { data: batch };
+        let last = self.chain.blocks.last();
+        let header = BlockHeader {
+            number: self.chain.blocks.height(),
+            previous_hash: last.header.as_ref().map(header_hash).unwrap_or_default().to_vec().into(),
+            data_hash: data_hash(&data).to_vec().into(),
+        };
+        let last_config = LastConfig { index: self.last_config };
+        let value = OrdererBlockMetadata {
+            last_config: Some(last_config),
+            consenter_metadata: Metadata::default().encode_to_vec().into(),
+        }
+        .encode_to_vec();
+        let signature_header = signature_header(self.chain.signer.as_ref()).encode_to_vec();
+        let message = [value.as_slice(), &signature_header, &header_der(&header)].concat();
+        let signature = self.chain.signer.sign(&message).await?;
+        let signatures = Metadata {
+            value: value.into(),
+            signatures: vec![MetadataSignature {
+                signature_header: signature_header.into(),
+                signature,
+                ..MetadataSignature::default()
+            }],
+        };
+        let last_config = Metadata { value: last_config.encode_to_vec().into(), signatures: Vec::new() };
+        Ok(Block {
+            header: Some(header),
+            data: Some(data),
+            metadata: Some(BlockMetadata {
+                metadata: vec![
+                    signatures.encode_to_vec().into(),
+                    last_config.encode_to_vec().into(),
+                    Bytes::new(),
+                    Bytes::new(),
+                    Bytes::new(),
+                ],
+            }),
+        })
+    }
+}
