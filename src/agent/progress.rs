@@ -116,6 +116,26 @@ pub struct Progress {
     pub happening: Happening,
 }
 
+impl Progress {
+    /// Writes the statement to the log.
+    pub(super) fn log(&self) {
+        let peer = self.peer.as_deref();
+        match &self.happening {
+            Happening::EventReceived { event } => tracing::info!(event, "event received"),
+            Happening::Resumed => tracing::info!("taking up an unfinished task"),
+            Happening::Started(step) => tracing::debug!(%step, peer, "step started"),
+            Happening::Finished { step, elapsed, detail } => {
+                tracing::info!(%step, peer, ?elapsed, detail, "step finished");
+            }
+            Happening::Waiting { step, again_in, error } => {
+                tracing::warn!(%step, peer, ?again_in, error, "step failed and will be tried again");
+            }
+            Happening::Refused { step, error } => tracing::error!(%step, peer, error, "step was refused"),
+            Happening::Ended { outcome, elapsed } => tracing::info!(outcome, ?elapsed, "task ended"),
+        }
+    }
+}
+
 /// Somebody who watches.
 pub trait Reporter: Send + Sync {
     /// Takes note. Must not block.
@@ -130,6 +150,8 @@ impl Reporter for () {
 /// Several watch.
 impl Reporter for Vec<Arc<dyn Reporter>> {
     fn report(&self, progress: &Progress) {
-        self.iter().for_each(|reporter| reporter.report(progress));
+        for reporter in self {
+            reporter.report(progress);
+        }
     }
 }

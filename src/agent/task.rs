@@ -121,6 +121,15 @@ impl State {
         }
     }
 
+    /// Whether nothing is left to do.
+    pub fn is_ended(&self) -> bool {
+        matches!(self, Self::Ended(_))
+    }
+
+    fn is_work(&self) -> bool {
+        !matches!(self, Self::Reporting(_) | Self::Ended(_))
+    }
+
     /// The state after `input`.
     #[must_use]
     pub fn next(self, input: Input) -> Self {
@@ -133,10 +142,8 @@ impl State {
             (Self::CheckingReadiness | Self::Committing, Input::Committed) => Self::Reporting(Report::Committed),
             (Self::Reporting(report), Input::Reported) => Self::Ended(Ending::Reported(report)),
             // What is done cannot be refused, and what is reported is not taken back.
-            (state @ (Self::Reporting(_) | Self::Ended(_)), Input::Refused(_)) => state,
-            (_, Input::Refused(reason)) => Self::Reporting(Report::failed(&reason)),
-            (state @ Self::Ended(_), Input::Obsolete(_)) => state,
-            (_, Input::Obsolete(reason)) => Self::Ended(Ending::Skipped(reason)),
+            (unfinished, Input::Refused(reason)) if unfinished.is_work() => Self::Reporting(Report::failed(&reason)),
+            (unfinished, Input::Obsolete(reason)) if !unfinished.is_ended() => Self::Ended(Ending::Skipped(reason)),
             // Late or repeated: nothing changes.
             (state, _) => state,
         }
@@ -152,34 +159,34 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(kind: Kind, inputs: Vec<Input>, expected: State) {
+    fn check(kind: Kind, inputs: Vec<Input>, expected: &State) {
         let shown = format!("{inputs:?}");
         let reached = inputs.into_iter().fold(State::first(kind), State::next);
-        assert_eq!(reached, expected, "after {shown}");
+        assert_eq!(&reached, expected, "after {shown}");
     }
 
     #[test]
     fn preparation_goes_step_by_step() {
         use Input::{Approved, Installed, Packaged, Reported, Valid};
         let prepare = Kind::PrepareToDeploy;
-        check(prepare, vec![], State::Validating);
-        check(prepare, vec![Valid], State::Packaging);
-        check(prepare, vec![Valid, Packaged(package())], State::Installing(package()));
-        check(prepare, vec![Valid, Packaged(package()), Installed], State::Approving(package()));
+        check(prepare, vec![], &State::Validating);
+        check(prepare, vec![Valid], &State::Packaging);
+        check(prepare, vec![Valid, Packaged(package())], &State::Installing(package()));
+        check(prepare, vec![Valid, Packaged(package()), Installed], &State::Approving(package()));
         let all = vec![Valid, Packaged(package()), Installed, Approved];
-        check(prepare, all.clone(), State::Reporting(Report::Prepared(package())));
+        check(prepare, all.clone(), &State::Reporting(Report::Prepared(package())));
         let ended = State::Ended(Ending::Reported(Report::Prepared(package())));
-        check(prepare, [all, vec![Reported]].concat(), ended);
+        check(prepare, [all, vec![Reported]].concat(), &ended);
     }
 
     #[test]
     fn deployment_goes_step_by_step() {
         use Input::{Committed, Ready, Reported};
         let deploy = Kind::Deploy;
-        check(deploy, vec![Ready], State::Committing);
-        check(deploy, vec![Ready, Committed], State::Reporting(Report::Committed));
-        check(deploy, vec![Committed], State::Reporting(Report::Committed));
-        check(deploy, vec![Ready, Committed, Reported], State::Ended(Ending::Reported(Report::Committed)));
+        check(deploy, vec![Ready], &State::Committing);
+        check(deploy, vec![Ready, Committed], &State::Reporting(Report::Committed));
+        check(deploy, vec![Committed], &State::Reporting(Report::Committed));
+        check(deploy, vec![Ready, Committed, Reported], &State::Ended(Ending::Reported(Report::Committed)));
     }
 
     #[test]
@@ -188,37 +195,37 @@ mod tests {
         let no = || Refused("no".to_owned());
         let failed = || State::Reporting(Report::Failed("no".to_owned()));
         let prepare = Kind::PrepareToDeploy;
-        check(prepare, vec![no()], failed());
-        check(prepare, vec![Valid, no()], failed());
-        check(prepare, vec![Valid, Packaged(package()), no()], failed());
-        check(prepare, vec![Valid, Packaged(package()), Installed, no()], failed());
+        check(prepare, vec![no()], &failed());
+        check(prepare, vec![Valid, no()], &failed());
+        check(prepare, vec![Valid, Packaged(package()), no()], &failed());
+        check(prepare, vec![Valid, Packaged(package()), Installed, no()], &failed());
         let done = State::Reporting(Report::Prepared(package()));
-        check(prepare, vec![Valid, Packaged(package()), Installed, Approved, no()], done);
-        check(Kind::Deploy, vec![no()], failed());
-        check(Kind::Deploy, vec![Ready, no()], failed());
+        check(prepare, vec![Valid, Packaged(package()), Installed, Approved, no()], &done);
+        check(Kind::Deploy, vec![no()], &failed());
+        check(Kind::Deploy, vec![Ready, no()], &failed());
         let ended = State::Ended(Ending::Reported(Report::Failed("no".to_owned())));
-        check(prepare, vec![no(), Reported], ended.clone());
-        check(prepare, vec![no(), Reported, Valid, no(), Input::Obsolete("late".to_owned())], ended);
+        check(prepare, vec![no(), Reported], &ended);
+        check(prepare, vec![no(), Reported, Valid, no(), Input::Obsolete("late".to_owned())], &ended);
     }
 
     #[test]
     fn what_comes_late_or_twice_changes_nothing() {
         use Input::{Committed, Installed, Packaged, Ready, Valid};
         let prepare = Kind::PrepareToDeploy;
-        check(prepare, vec![Installed], State::Validating);
-        check(prepare, vec![Valid, Valid, Packaged(package()), Valid], State::Installing(package()));
-        check(prepare, vec![Valid, Ready, Committed], State::Packaging);
-        check(Kind::Deploy, vec![Valid], State::CheckingReadiness);
+        check(prepare, vec![Installed], &State::Validating);
+        check(prepare, vec![Valid, Valid, Packaged(package()), Valid], &State::Installing(package()));
+        check(prepare, vec![Valid, Ready, Committed], &State::Packaging);
+        check(Kind::Deploy, vec![Valid], &State::CheckingReadiness);
     }
 
     #[test]
     fn an_obsolete_proposal_ends_the_task_anywhere() {
         let gone = || Input::Obsolete("it is committed".to_owned());
         let skipped = || State::Ended(Ending::Skipped("it is committed".to_owned()));
-        check(Kind::PrepareToDeploy, vec![gone()], skipped());
-        check(Kind::PrepareToDeploy, vec![Input::Valid, gone()], skipped());
-        check(Kind::PrepareToDeploy, vec![Input::Refused("no".to_owned()), gone()], skipped());
-        check(Kind::Deploy, vec![Input::Ready, gone()], skipped());
+        check(Kind::PrepareToDeploy, vec![gone()], &skipped());
+        check(Kind::PrepareToDeploy, vec![Input::Valid, gone()], &skipped());
+        check(Kind::PrepareToDeploy, vec![Input::Refused("no".to_owned()), gone()], &skipped());
+        check(Kind::Deploy, vec![Input::Ready, gone()], &skipped());
     }
 
     #[test]

@@ -20,15 +20,13 @@ pub fn clean(text: &str) -> String {
 
 /// [`clean`], and cut to at most `limit` characters with a mark where it was cut.
 pub fn bounded(text: &str, limit: usize) -> String {
-    match text.char_indices().nth(limit) {
-        None => clean(text),
-        Some(_) => {
-            let end = text.char_indices().nth(limit.saturating_sub(1)).map_or(0, |(at, _)| at);
-            let mut cut = clean(&text[..end]);
-            cut.push('…');
-            cut
-        }
+    if text.char_indices().nth(limit).is_none() {
+        return clean(text);
     }
+    let end = text.char_indices().nth(limit.saturating_sub(1)).map_or(0, |(at, _)| at);
+    let mut cut = clean(&text[..end]);
+    cut.push('…');
+    cut
 }
 
 /// An error with its sources as one clause after the other, at most [`ERROR_LIMIT`] characters.

@@ -1,1 +1,86 @@
 //! The command line: one file per command group.
+//!
+//! What was typed becomes what is meant, and that is carried out. Standard output is data, standard error is for
+//! people. Exit codes: 0 done, 1 failed, 2 the outcome is unknown, 64 usage or configuration. Only here are errors
+//! untyped and given hints.
+
+mod contract;
+mod failure;
+mod logging;
+mod output;
+mod signals;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::contract::ContractCommand;
+use self::failure::Exit;
+
+/// Carries out what the organizations of a Hyperledger Fabric network have voted for.
+#[derive(Debug, Parser)]
+#[command(
+    name = "opssc-agent",
+    version,
+    about,
+    after_help = "Settings are environment variables (ADMIN_MSPID, CONNECTION_PROFILE, CHANNEL_NAME, …); flags of the \
+                  same meaning override them. Exit codes: 0 done, 1 failed, 2 outcome unknown, 64 usage or configuration."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve contracts to real peers
+    #[command(subcommand)]
+    Contract(ContractCommand),
+}
+
+/// Runs the program with these arguments (the program's name first) and this lookup of environment variables.
+pub fn main<A, T>(arguments: A, environment: impl Fn(&str) -> Option<OsString>) -> ExitCode
+where
+    A: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are asked for; everything else is a mistake in the usage.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            // There is nobody left to tell when this cannot be printed.
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    let result = match arguments.command {
+        Command::Contract(command) => contract::run(&command, &environment),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => failure::tell(&error).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_usage_has_its_own_code() {
+        let nothing = |_: &str| None;
+        assert_eq!(main(["opssc-agent", "--help"], nothing), ExitCode::from(0));
+        assert_eq!(main(["opssc-agent", "dance"], nothing), ExitCode::from(64));
+        let wrong = |name: &str| (name == "AGENT_SERVICE_PORT").then(|| OsString::from("many"));
+        assert_eq!(main(["opssc-agent", "contract", "serve", "asset"], wrong), ExitCode::from(64));
+    }
+}

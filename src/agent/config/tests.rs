@@ -1,3 +1,5 @@
+//! The settings, as tables.
+
 use super::*;
 
 fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
