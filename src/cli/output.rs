@@ -82,10 +82,8 @@ mod tests {
 
     #[test]
     fn tables_line_up_and_are_clean() {
-        let rows = vec![
-            vec!["one".to_owned(), "approved".to_owned()],
-            vec!["a\u{1b}[2J\nlonger".to_owned(), "x".repeat(100)],
-        ];
+        let rows =
+            vec![vec!["one".to_owned(), "approved".to_owned()], vec!["a\u{1b}[2J\nlonger".to_owned(), "x".repeat(100)]];
         let shown = table(&["ID", "STATUS"], &rows);
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines[0], "ID             STATUS");
@@ -96,6 +94,9 @@ mod tests {
 
     #[test]
     fn json_escapes_what_terminals_obey() {
-        assert_eq!("a\u{9b}\u{202e}é\u{e0001}".chars().map(escaped).collect::<String>(), "a\\u009b\\u202eé\\udb40\\udc01");
+        assert_eq!(
+            "a\u{9b}\u{202e}é\u{e0001}".chars().map(escaped).collect::<String>(),
+            "a\\u009b\\u202eé\\udb40\\udc01"
+        );
     }
 }

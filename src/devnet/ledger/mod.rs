@@ -1,173 +1,189 @@
 //! One channel's ledger on one peer: its blocks, its state, and which transactions it has seen.
 //!
-//! A module of its own because it is the part that must be right: everything else moves messages. It decides about
-//! conflicts ([`mvcc`]) and nothing else; signatures and policies are checked before a block comes here.
+//! A module of its own because it is the part that must be right: everything else moves messages. A block from the
+//! orderer is checked against the chain, its transactions one by one against signatures, policies and conflicts, and
+//! what is valid becomes state.
+//!
+//! Does not fetch blocks and does not run chaincode: both are given to it.
 //!
 //! Invariant: a block is either wholly visible or not at all, because readers look below the height that was current
 //! when they began.
+//!
+//! Source: Fabric 3.1.5 `core/committer`, `core/ledger/kvledger`.
 
-pub(crate) mod mvcc;
-mod simulator;
+mod commit;
+mod envelope;
+mod error;
+mod mvcc;
+mod private;
+mod results;
+mod rwset;
+mod simulation;
 mod state;
 mod store;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
+use prost::Message as _;
+use tokio::sync::watch;
 
-pub(crate) use self::mvcc::ReadWriteSet;
-pub(crate) use self::simulator::{SimulationError, SimulationResults, Simulator};
+pub(crate) use self::error::LedgerError;
+pub(crate) use self::private::{PrivateStore, implicit_collection, implicit_owner};
+pub(crate) use self::simulation::{RangePart, Results, Simulation, SimulationError};
 use self::state::State;
-pub(crate) use self::state::{Version, View};
+pub(crate) use self::state::Version;
 pub(crate) use self::store::BlockStore;
-use crate::pb::common::{Block, BlockMetadataIndex};
-use crate::pb::protos::TxValidationCode;
-use crate::pb::rwset;
-
-/// The private sets of one organization on all channels, by channel and transaction.
-///
-/// In a network of processes they travel by gossip among the organization's peers; here the peers share them.
-#[derive(Debug, Default)]
-pub(crate) struct PrivateSets(Mutex<HashMap<(String, String), rwset::TxPvtReadWriteSet>>);
-
-impl PrivateSets {
-    /// Keeps what an endorsement wrote privately until (and after) its transaction commits.
-    pub(crate) fn keep(&self, channel: &str, tx_id: &str, set: rwset::TxPvtReadWriteSet) {
-        let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sets.insert((channel.to_owned(), tx_id.to_owned()), set);
-    }
-
-    fn get(&self, channel: &str, tx_id: &str, namespace: &str, collection: &str) -> Option<Bytes> {
-        let sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let set = sets.get(&(channel.to_owned(), tx_id.to_owned()))?;
-        let set = set.ns_pvt_rwset.iter().find(|set| set.namespace == namespace)?;
-        let set = set.collection_pvt_rwset.iter().find(|set| set.collection_name == collection)?;
-        Some(set.rwset.clone())
-    }
-}
+use crate::fabric::block::{ValidationCode, header_hash};
+use crate::fabric::names::{ChannelName, MspId, TxId};
+use crate::pb::{common, protos};
 
 /// Where a transaction lies, and what became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TransactionPlace {
     pub(crate) block: u64,
     pub(crate) index: usize,
-    pub(crate) code: TxValidationCode,
+    pub(crate) code: ValidationCode,
 }
 
-/// A transaction of a block on its way in, as the checks of signatures and policies left it.
-#[derive(Debug)]
-pub(crate) struct Checked {
-    /// Empty where the envelope could not be read, and for configurations.
-    pub(crate) tx_id: String,
-    pub(crate) code: TxValidationCode,
-    /// What it reads and writes, where it is valid so far.
-    pub(crate) set: Option<ReadWriteSet>,
+/// What is found by something else than a block's number.
+#[derive(Debug, Default)]
+struct Index {
+    transactions: HashMap<TxId, TransactionPlace>,
+    blocks: HashMap<[u8; 32], u64>,
+    last_config: u64,
 }
 
 /// One channel's ledger on one peer.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    channel: String,
-    own_collection: String,
+    channel: ChannelName,
+    own_org: MspId,
     blocks: BlockStore,
-    state: RwLock<State>,
-    transactions: RwLock<HashMap<String, TransactionPlace>>,
-    by_hash: RwLock<HashMap<Vec<u8>, u64>>,
-    private: Arc<PrivateSets>,
+    state: Arc<RwLock<State>>,
+    index: RwLock<Index>,
+    private: Arc<PrivateStore>,
+    /// Held while a block is committed: one at a time, in order.
+    committing: tokio::sync::Mutex<()>,
 }
 
 impl Ledger {
-    /// The ledger of `channel` at a peer of `organization`, which begins with `genesis`.
-    pub(crate) fn new(channel: &str, organization: &str, genesis: Block, private: Arc<PrivateSets>) -> Self {
-        let hash = genesis.header.as_ref().map(crate::devnet::blocks::header_hash).unwrap_or_default();
-        Self {
-            channel: channel.to_owned(),
-            own_collection: implicit_collection(organization),
-            blocks: BlockStore::new(Arc::new(genesis)),
-            state: RwLock::default(),
-            transactions: RwLock::default(),
-            by_hash: RwLock::new(HashMap::from([(hash, 0)])),
-            private,
+    /// A ledger of a peer of `own_org` that begins with `genesis`.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when `genesis` is not a block with a channel's first configuration.
+    pub(crate) fn create(
+        genesis: common::Block,
+        private: Arc<PrivateStore>,
+        own_org: MspId,
+    ) -> Result<Self, LedgerError> {
+        let header = genesis.header.as_ref().ok_or(LedgerError::Missing("header"))?;
+        if header.number != 0 {
+            return Err(LedgerError::NotNext { expected: 0, got: header.number });
         }
+        let hash = header_hash(header);
+        commit::check_data_hash(&genesis)?;
+        let first = genesis.data.as_ref().and_then(|data| data.data.first()).cloned().unwrap_or_default();
+        let channel = envelope::Headers::decode(&first)
+            .ok()
+            .and_then(|headers| ChannelName::parse(headers.channel_header.channel_id).ok())
+            .ok_or_else(|| LedgerError::Config { number: 0, reason: "it names no channel".to_owned() })?;
+        let genesis = commit::with_codes(genesis, &[ValidationCode::Valid]);
+        Ok(Self {
+            channel,
+            own_org,
+            blocks: BlockStore::new(Arc::new(genesis)),
+            state: Arc::default(),
+            index: RwLock::new(Index { blocks: HashMap::from([(hash, 0)]), ..Index::default() }),
+            private,
+            committing: tokio::sync::Mutex::default(),
+        })
     }
 
     /// The channel's name.
-    pub(crate) fn channel(&self) -> &str {
+    pub(crate) fn channel(&self) -> &ChannelName {
         &self.channel
     }
 
-    /// The blocks.
+    /// The blocks, for those who follow them.
     pub(crate) fn blocks(&self) -> &BlockStore {
         &self.blocks
     }
 
-    /// Whether this peer holds the content of a collection.
-    pub(crate) fn holds(&self, collection: &str) -> bool {
-        self.own_collection == collection
+    /// How many blocks there are.
+    pub(crate) fn height(&self) -> u64 {
+        self.blocks.height()
     }
 
-    fn state(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    /// Tells of every change of the height, which comes after the block is visible.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.blocks.watch()
+    }
+
+    /// The block with `number`; its metadata hold the validation codes.
+    pub(crate) fn block(&self, number: u64) -> Option<Arc<common::Block>> {
+        self.blocks.get(number)
+    }
+
+    /// The block whose header has the given hash.
+    pub(crate) fn block_by_hash(&self, hash: &[u8]) -> Option<Arc<common::Block>> {
+        let number = *self.index().blocks.get(hash)?;
+        self.block(number)
+    }
+
+    /// The block that holds a transaction.
+    pub(crate) fn block_by_tx_id(&self, tx_id: &TxId) -> Option<Arc<common::Block>> {
+        self.block(self.place(tx_id)?.block)
+    }
+
+    /// The block with the configuration that is in force.
+    pub(crate) fn config_block(&self) -> Arc<common::Block> {
+        let number = self.index().last_config;
+        self.block(number).unwrap_or_else(|| self.blocks.last())
     }
 
     /// Where a transaction is, if it is in the ledger.
-    pub(crate) fn transaction(&self, tx_id: &str) -> Option<TransactionPlace> {
-        self.transactions.read().unwrap_or_else(PoisonError::into_inner).get(tx_id).copied()
+    pub(crate) fn place(&self, tx_id: &TxId) -> Option<TransactionPlace> {
+        self.index().transactions.get(tx_id).copied()
     }
 
-    /// The number of the block with the given header hash.
-    pub(crate) fn block_by_hash(&self, hash: &[u8]) -> Option<u64> {
-        self.by_hash.read().unwrap_or_else(PoisonError::into_inner).get(hash).copied()
+    /// Whether a transaction is in the ledger, valid or not.
+    pub(crate) fn has_tx(&self, tx_id: &TxId) -> bool {
+        self.place(tx_id).is_some()
     }
 
-    /// Commits `block`: checks for conflicts in order, applies what is valid, notes the codes in the metadata.
-    pub(crate) fn commit(&self, block: &Block, checked: Vec<Checked>) {
-        let Some(header) = &block.header else { return };
-        let number = header.number;
-        let mut codes = Vec::with_capacity(checked.len());
-        let mut places = BTreeMap::new();
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        for (index, transaction) in checked.into_iter().enumerate() {
-            let mut code = transaction.code;
-            if let (TxValidationCode::Valid, Some(set)) = (code, &transaction.set) {
-                code = mvcc::check(&state, set, number);
-                if code == TxValidationCode::Valid {
-                    let version = Version { block: number, transaction: index as u64 };
-                    mvcc::apply(&mut state, set, version, |namespace, collection| {
-                        self.private.get(&self.channel, &transaction.tx_id, namespace, collection)
-                    });
-                }
-            }
-            codes.push(u8::try_from(i32::from(code)).unwrap_or(u8::MAX));
-            if !transaction.tx_id.is_empty() {
-                places.entry(transaction.tx_id).or_insert(TransactionPlace { block: number, index, code });
-            }
-        }
-        drop(state);
-        let mut block = block.clone();
-        let metadata = &mut block.metadata.get_or_insert_default().metadata;
-        let filter = BlockMetadataIndex::TransactionsFilter as usize;
-        if metadata.len() <= filter + 2 {
-            metadata.resize(filter + 3, Bytes::new());
-        }
-        metadata[filter] = codes.into();
-        {
-            let mut transactions = self.transactions.write().unwrap_or_else(PoisonError::into_inner);
-            for (tx_id, place) in places {
-                transactions.entry(tx_id).or_insert(place);
-            }
-            let mut hashes = self.by_hash.write().unwrap_or_else(PoisonError::into_inner);
-            hashes.insert(crate::devnet::blocks::header_hash(header), number);
-        }
-        // Last: from here on readers see the block.
-        self.blocks.append(Arc::new(block));
+    /// A transaction with what became of it.
+    pub(crate) fn transaction(&self, tx_id: &TxId) -> Option<protos::ProcessedTransaction> {
+        let place = self.place(tx_id)?;
+        let block = self.block(place.block)?;
+        let envelope: &Bytes = block.data.as_ref()?.data.get(place.index)?;
+        Some(protos::ProcessedTransaction {
+            transaction_envelope: Some(common::Envelope::decode(envelope.clone()).ok()?),
+            validation_code: place.code.number().into(),
+        })
     }
-}
 
-/// The collection that each organization has by itself.
-pub(crate) fn implicit_collection(organization: &str) -> String {
-    format!("_implicit_org_{organization}")
+    /// Height and newest hashes.
+    pub(crate) fn info(&self) -> common::BlockchainInfo {
+        let last = self.blocks.last();
+        let header = last.header.clone().unwrap_or_default();
+        common::BlockchainInfo {
+            height: header.number.saturating_add(1),
+            current_block_hash: header_hash(&header).to_vec().into(),
+            previous_block_hash: header.previous_hash,
+            ..common::BlockchainInfo::default()
+        }
+    }
+
+    /// A simulation on the state as it is now.
+    pub(crate) fn simulate(&self) -> Simulation {
+        Simulation::new(Arc::clone(&self.state), self.height())
+    }
+
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]

@@ -9,80 +9,14 @@ use bytes::Bytes;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
+use super::rwset::{CollectionSet, NamespaceSet, ReadWriteSet};
 use super::state::{Namespace, State, Version, View};
+use crate::fabric::block::ValidationCode;
 use crate::fabric::names::hex;
-use crate::pb::protos::TxValidationCode;
-use crate::pb::{kvrwset, rwset};
-
-/// A transaction's read and write sets, decoded.
-#[derive(Debug, Default)]
-pub(crate) struct ReadWriteSet {
-    pub(crate) namespaces: Vec<NamespaceSet>,
-}
-
-/// What a transaction did in one namespace.
-#[derive(Debug)]
-pub(crate) struct NamespaceSet {
-    pub(crate) name: String,
-    pub(crate) public: kvrwset::KvrwSet,
-    pub(crate) collections: Vec<CollectionSet>,
-}
-
-/// What a transaction did in one collection, as hashes.
-#[derive(Debug)]
-pub(crate) struct CollectionSet {
-    pub(crate) name: String,
-    pub(crate) hashed: kvrwset::HashedRwSet,
-    pub(crate) private_hash: Bytes,
-}
-
-impl NamespaceSet {
-    /// Whether anything is written here, publicly or privately.
-    pub(crate) fn writes(&self) -> bool {
-        self.writes_publicly() || self.collections.iter().any(CollectionSet::writes)
-    }
-
-    /// Whether anything is written in the open.
-    pub(crate) fn writes_publicly(&self) -> bool {
-        !self.public.writes.is_empty() || !self.public.metadata_writes.is_empty()
-    }
-}
-
-impl CollectionSet {
-    /// Whether anything is written here.
-    pub(crate) fn writes(&self) -> bool {
-        !self.hashed.hashed_writes.is_empty() || !self.hashed.metadata_writes.is_empty()
-    }
-}
-
-impl ReadWriteSet {
-    /// Reads the `results` of a chaincode action.
-    pub(crate) fn decode(results: &[u8]) -> Result<Self, prost::DecodeError> {
-        let set = rwset::TxReadWriteSet::decode(results)?;
-        let namespaces = set
-            .ns_rwset
-            .into_iter()
-            .map(|set| {
-                let collections = set
-                    .collection_hashed_rwset
-                    .into_iter()
-                    .map(|set| {
-                        Ok(CollectionSet {
-                            name: set.collection_name,
-                            hashed: kvrwset::HashedRwSet::decode(set.hashed_rwset)?,
-                            private_hash: set.pvt_rwset_hash,
-                        })
-                    })
-                    .collect::<Result<_, prost::DecodeError>>()?;
-                Ok(NamespaceSet { name: set.namespace, public: kvrwset::KvrwSet::decode(set.rwset)?, collections })
-            })
-            .collect::<Result<_, prost::DecodeError>>()?;
-        Ok(Self { namespaces })
-    }
-}
+use crate::pb::kvrwset;
 
 /// Checks a transaction of block `block` against the state, which holds what earlier transactions of the block wrote.
-pub(crate) fn check(state: &State, set: &ReadWriteSet, block: u64) -> TxValidationCode {
+pub(super) fn check(state: &State, set: &ReadWriteSet, block: u64) -> ValidationCode {
     let unchanged = |namespace: &Namespace, key: &str, version: Option<&kvrwset::Version>| {
         !state.touched_by(namespace, key, block)
             && state.get(namespace, key, View::Latest).map(|entry| entry.version) == version.map(Version::from)
@@ -90,24 +24,24 @@ pub(crate) fn check(state: &State, set: &ReadWriteSet, block: u64) -> TxValidati
     for in_namespace in &set.namespaces {
         let namespace = Namespace::Public(in_namespace.name.clone());
         if !in_namespace.public.reads.iter().all(|read| unchanged(&namespace, &read.key, read.version.as_ref())) {
-            return TxValidationCode::MvccReadConflict;
+            return ValidationCode::MvccReadConflict;
         }
         for query in &in_namespace.public.range_queries_info {
             match range_unchanged(state, &namespace, query) {
                 Some(true) => {}
-                Some(false) => return TxValidationCode::PhantomReadConflict,
-                None => return TxValidationCode::BadRwset,
+                Some(false) => return ValidationCode::PhantomReadConflict,
+                None => return ValidationCode::BadRwset,
             }
         }
         for collection in &in_namespace.collections {
             let namespace = Namespace::Hashed(in_namespace.name.clone(), collection.name.clone());
             let reads = &collection.hashed.hashed_reads;
             if !reads.iter().all(|read| unchanged(&namespace, &hex(&read.key_hash), read.version.as_ref())) {
-                return TxValidationCode::MvccReadConflict;
+                return ValidationCode::MvccReadConflict;
             }
         }
     }
-    TxValidationCode::Valid
+    ValidationCode::Valid
 }
 
 /// `None` where the query is told as Merkle hashes, which this network never makes.
@@ -117,18 +51,10 @@ fn range_unchanged(state: &State, namespace: &Namespace, query: &kvrwset::RangeQ
         Some(kvrwset::range_query_info::ReadsInfo::ReadsMerkleHashes(_)) => return None,
         None => &[],
     };
-    if !query.itr_exhausted && then.is_empty() {
-        // Nothing was read of it, so nothing can have changed.
-        return Some(true);
-    }
-    let now = state.range(
-        namespace,
-        &query.start_key,
-        &query.end_key,
-        !query.itr_exhausted,
-        View::Latest,
-        then.len().saturating_add(1),
-    );
+    // Where the end was not reached, the end key is the last one that was seen, and is to be compared with.
+    let include_end = !query.itr_exhausted;
+    let limit = then.len().saturating_add(1);
+    let now = state.range(namespace, &query.start_key, &query.end_key, include_end, View::Latest, limit);
     let same = now.len() == then.len()
         && now.iter().zip(then).all(|((key, entry), read)| {
             *key == read.key && Some(entry.version) == read.version.as_ref().map(Version::from)
@@ -136,38 +62,40 @@ fn range_unchanged(state: &State, namespace: &Namespace, query: &kvrwset::RangeQ
     Some(same)
 }
 
-/// Applies a valid transaction. `private` yields the private sets that this peer holds, by namespace and collection.
-pub(crate) fn apply(
+/// Applies a valid transaction. `private` yields the private sets that this peer may hold, whose hash is the one given.
+pub(super) fn apply(
     state: &mut State,
     set: &ReadWriteSet,
     version: Version,
-    private: impl Fn(&str, &str) -> Option<Bytes>,
+    private: impl Fn(&NamespaceSet, &CollectionSet) -> Option<Bytes>,
 ) {
+    let hash_of_nothing = Sha256::digest([]).to_vec();
     for in_namespace in &set.namespaces {
         let namespace = Namespace::Public(in_namespace.name.clone());
         for write in &in_namespace.public.writes {
-            state.put(&namespace, &write.key, version, (!write.is_delete).then(|| write.value.clone()));
+            state.put(&namespace, &write.key, version, value_of(write));
         }
         for collection in &in_namespace.collections {
-            let names = (in_namespace.name.clone(), collection.name.clone());
-            let namespace = Namespace::Hashed(names.0.clone(), names.1.clone());
+            let namespace = Namespace::Hashed(in_namespace.name.clone(), collection.name.clone());
             for write in &collection.hashed.hashed_writes {
-                let value = (!write.is_delete).then(|| write.value_hash.clone());
+                let deletes = write.is_delete || write.value_hash.is_empty() || write.value_hash == hash_of_nothing;
+                let value = (!deletes).then(|| write.value_hash.clone());
                 state.put(&namespace, &hex(&write.key_hash), version, value);
             }
             if !collection.writes() {
                 continue;
             }
-            let Some(bytes) = private(&names.0, &names.1) else { continue };
-            // What does not match the hashes that all peers agreed on is not taken over.
-            if Sha256::digest(&bytes)[..] != collection.private_hash[..] {
-                continue;
-            }
+            let Some(bytes) = private(in_namespace, collection) else { continue };
             let Ok(own) = kvrwset::KvrwSet::decode(bytes) else { continue };
-            let namespace = Namespace::Private(names.0, names.1);
-            for write in own.writes {
-                state.put(&namespace, &write.key, version, (!write.is_delete).then_some(write.value));
+            let namespace = Namespace::Private(in_namespace.name.clone(), collection.name.clone());
+            for write in &own.writes {
+                state.put(&namespace, &write.key, version, value_of(write));
             }
         }
     }
+}
+
+/// An empty value deletes, as with Fabric.
+fn value_of(write: &kvrwset::KvWrite) -> Option<Bytes> {
+    (!write.is_delete && !write.value.is_empty()).then(|| write.value.clone())
 }

@@ -1,0 +1,4 @@
+//! Tests of the ledger as a whole: transactions made by real keys, committed in blocks.
+
+mod conflicts;
+mod kit;
