@@ -4,4 +4,5 @@
 //! judges other cases of the same layout. All failures of a family are reported together; a family without cases fails.
 
 mod identities;
+mod policies;
 mod support;
