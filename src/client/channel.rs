@@ -1,0 +1,267 @@
+//! A channel as its member sees it: queries, transactions, blocks, events.
+//!
+//! The face of the room: the work is done in the modules beside it. System chaincodes answer questions about the
+//! channel itself.
+//!
+//! Source: Fabric 3.1.5 `core/scc/{qscc,cscc}`.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::deliver::{BlockStream, FilteredBlockStream};
+use super::discovery::Cache;
+use super::error::CallError;
+use super::events::{EventStream, Start};
+use super::gateway::Client;
+use super::lifecycle::OrgLifecycle;
+use super::node::Peer;
+use super::transact::{self, Committed, Endorsers, SubmitError};
+use crate::fabric::block::ValidationCode;
+use crate::fabric::names::{BlockNumber, ChaincodeName, ChannelName, TxId};
+use crate::fabric::tx::Invocation;
+use crate::pb::common::{Block, BlockchainInfo};
+use crate::pb::protos::ProcessedTransaction;
+
+/// Why a query brought no result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvaluateError {
+    /// No own peer gave a result. This is what the one said that knew best: the chaincode's refusal if it ran, else
+    /// the last peer's failure.
+    #[error(transparent)]
+    Failed(CallError),
+    /// There is no own peer to ask. A client is not built without one.
+    #[error("the organization has no peers")]
+    NoPeers,
+    /// The result is not what the system chaincode should give.
+    #[error("result of {function} is not understood: {reason}")]
+    Malformed {
+        /// The function of the system chaincode.
+        function: &'static str,
+        /// What is wrong with its result.
+        reason: String,
+    },
+}
+
+impl EvaluateError {
+    /// Whether the same query may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Failed(error) if error.is_retryable())
+    }
+
+    /// The status and the words of whoever refused, peer or chaincode.
+    pub fn refusal(&self) -> Option<(i32, &str)> {
+        match self {
+            Self::Failed(error) => error.refusal(),
+            Self::NoPeers | Self::Malformed { .. } => None,
+        }
+    }
+}
+
+/// A channel. Clones are the same channel.
+#[derive(Clone)]
+pub struct Channel {
+    client: Client,
+    name: ChannelName,
+    pub(super) cache: Arc<Cache>,
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Channel").field(&self.name).finish()
+    }
+}
+
+impl Channel {
+    pub(super) fn new(client: Client, name: ChannelName, cache: Arc<Cache>) -> Self {
+        Self { client, name, cache }
+    }
+
+    /// The channel's name.
+    pub fn name(&self) -> &ChannelName {
+        &self.name
+    }
+
+    /// Whose view of the channel this is.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Runs `invocation` on an own peer and gives its result; nothing is written. A peer that does not answer is
+    /// passed over.
+    ///
+    /// Cancel safety: a query has no effect, whether it is waited for or not.
+    ///
+    /// # Errors
+    /// [`EvaluateError`].
+    pub async fn evaluate(&self, invocation: &Invocation) -> Result<Bytes, EvaluateError> {
+        let mut failure = None;
+        for peer in self.client.own_peers() {
+            match self.evaluate_on(peer, invocation).await {
+                Ok(result) => {
+                    self.client.prefer(peer);
+                    return Ok(result);
+                }
+                Err(error) if !error.is_of_this_node() => return Err(EvaluateError::Failed(error)),
+                Err(error) => {
+                    tracing::debug!(channel = %self.name, chaincode = %invocation.chaincode, %error, "query failed on a peer");
+                    // A peer that answered knows more than one that was not reached.
+                    if failure.as_ref().is_none_or(|known: &CallError| known.refusal().is_none()) {
+                        failure = Some(error);
+                    }
+                }
+            }
+        }
+        Err(failure.map_or(EvaluateError::NoPeers, EvaluateError::Failed))
+    }
+
+    /// Runs `invocation` on this peer and gives its result; nothing is written.
+    ///
+    /// Cancel safety: as of [`evaluate`](Self::evaluate).
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn evaluate_on(&self, peer: &Peer, invocation: &Invocation) -> Result<Bytes, CallError> {
+        self.client.query(peer, Some(&self.name), invocation).await
+    }
+
+    /// Has `invocation` endorsed, ordered and committed, and waits until an own peer has committed it as valid.
+    ///
+    /// Cancel safety: a cancellation ends the wait. Before the transaction reached an orderer nothing happens,
+    /// afterwards it is committed all the same.
+    ///
+    /// # Errors
+    /// [`SubmitError`], which tells whether the transaction may still take effect.
+    pub async fn submit(&self, invocation: &Invocation, endorsers: Endorsers) -> Result<Committed, SubmitError> {
+        transact::submit(self, invocation, &endorsers).await
+    }
+
+    /// [`submit`](Self::submit), as a new transaction for as long as `schedule` lasts whenever the transaction lost
+    /// against another one: read conflicts, endorsers at different blocks, an organization that joined meanwhile.
+    /// [`Backoff::conflicts`](crate::runtime::retry::Backoff::conflicts) is a schedule for it.
+    ///
+    /// Cancel safety: as of [`submit`](Self::submit).
+    ///
+    /// # Errors
+    /// [`SubmitError`] of the last try.
+    pub async fn submit_with_retry(
+        &self,
+        invocation: &Invocation,
+        endorsers: Endorsers,
+        schedule: impl IntoIterator<Item = Duration>,
+    ) -> Result<Committed, SubmitError> {
+        let mut schedule = schedule.into_iter();
+        loop {
+            let error = match self.submit(invocation, endorsers.clone()).await {
+                Err(error) if error.is_conflict() => error,
+                done => return done,
+            };
+            let Some(wait) = schedule.next() else { return Err(error) };
+            tracing::debug!(channel = %self.name, chaincode = %invocation.chaincode, %error, "transaction lost, trying anew");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// The number of blocks that an own peer has.
+    ///
+    /// Cancel safety: a query has no effect.
+    ///
+    /// # Errors
+    /// [`EvaluateError`].
+    pub async fn height(&self) -> Result<BlockNumber, EvaluateError> {
+        let info = self.evaluate(&self.qscc("GetChainInfo")).await?;
+        Ok(decode::<BlockchainInfo>("GetChainInfo", &info)?.height)
+    }
+
+    /// The number of blocks that this peer has.
+    ///
+    /// Cancel safety: a query has no effect.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn height_of(&self, peer: &Peer) -> Result<BlockNumber, CallError> {
+        let info = self.evaluate_on(peer, &self.qscc("GetChainInfo")).await?;
+        match BlockchainInfo::decode(info) {
+            Ok(info) => Ok(info.height),
+            Err(error) => Err(CallError::Malformed { node: peer.node().clone(), reason: error.to_string() }),
+        }
+    }
+
+    /// What became of a transaction, as an own peer committed it; `None` when it is on no block of the peer.
+    ///
+    /// Cancel safety: a query has no effect.
+    ///
+    /// # Errors
+    /// [`EvaluateError`].
+    pub async fn transaction(&self, tx_id: &TxId) -> Result<Option<ValidationCode>, EvaluateError> {
+        let query = self.qscc("GetTransactionByID").arg(tx_id.to_string());
+        match self.evaluate(&query).await {
+            Ok(found) => {
+                let found = decode::<ProcessedTransaction>("GetTransactionByID", &found)?;
+                Ok(Some(ValidationCode::from(found.validation_code)))
+            }
+            Err(error) if is_absent(&error, tx_id) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The number of the block that holds a transaction.
+    pub(super) async fn block_of(&self, tx_id: &TxId) -> Result<BlockNumber, EvaluateError> {
+        let block = self.evaluate(&self.qscc("GetBlockByTxID").arg(tx_id.to_string())).await?;
+        let header = decode::<Block>("GetBlockByTxID", &block)?.header;
+        header.map(|header| header.number).ok_or_else(|| EvaluateError::Malformed {
+            function: "GetBlockByTxID",
+            reason: "a block without header".to_owned(),
+        })
+    }
+
+    /// The newest configuration block that an own peer has.
+    ///
+    /// Cancel safety: a query has no effect.
+    ///
+    /// # Errors
+    /// [`EvaluateError`].
+    pub async fn config_block(&self) -> Result<Block, EvaluateError> {
+        let query = Invocation::new("cscc", "GetConfigBlock").arg(self.name.to_string());
+        decode("GetConfigBlock", &self.evaluate(&query).await?)
+    }
+
+    /// Blocks from `start` on, without end.
+    pub fn blocks(&self, start: Start) -> BlockStream {
+        BlockStream::new(self.clone(), start)
+    }
+
+    /// Blocks without what is in them, from `start` on, without end: transactions' IDs and validation codes.
+    pub fn filtered_blocks(&self, start: Start) -> FilteredBlockStream {
+        FilteredBlockStream::new(self.clone(), start)
+    }
+
+    /// The events of one chaincode's valid transactions from `start` on, without end.
+    pub fn chaincode_events(&self, chaincode: &ChaincodeName, start: Start) -> EventStream {
+        EventStream::new(self.clone(), chaincode.clone(), start)
+    }
+
+    /// The chaincode definitions of the channel.
+    pub fn lifecycle(&self) -> OrgLifecycle {
+        OrgLifecycle::new(self.clone())
+    }
+
+    fn qscc(&self, function: &str) -> Invocation {
+        Invocation::new("qscc", function).arg(self.name.to_string())
+    }
+}
+
+fn decode<M: prost::Message + Default>(function: &'static str, bytes: &Bytes) -> Result<M, EvaluateError> {
+    M::decode(bytes.clone()).map_err(|error| EvaluateError::Malformed { function, reason: error.to_string() })
+}
+
+/// qscc knows no status for "not here": it tells with the words of the ledger.
+fn is_absent(error: &EvaluateError, tx_id: &TxId) -> bool {
+    error
+        .refusal()
+        .is_some_and(|(_, message)| message.contains(tx_id.as_str()) && message.contains("no such transaction"))
+}

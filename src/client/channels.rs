@@ -1,0 +1,235 @@
+//! Channels and the peers in them: joining, listing, and the blocks that it takes.
+//!
+//! A module of its own because these calls are about no channel that the peer is in yet, so the blocks come from
+//! orderers. A block that is fetched is checked for its number, channel and data hash; that it is the consortium's is
+//! the orderer's word.
+//!
+//! Source: Fabric 3.1.5 `core/scc/cscc`, `fabric-protos/orderer/ab.proto`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::error::{CallError, listed};
+use super::gateway::Client;
+use super::node::{Orderer, Peer};
+use super::transact::{self, BroadcastError};
+use crate::fabric::block::{Block as Decoded, BlockError, last_config};
+use crate::fabric::names::{BlockNumber, ChannelName};
+use crate::fabric::tx::Invocation;
+use crate::pb::common::{Block, ChannelHeader, Envelope, HeaderType, Payload};
+use crate::pb::orderer::seek_info::{SeekBehavior, SeekErrorResponse};
+use crate::pb::orderer::{SeekInfo, SeekNewest, SeekPosition, SeekSpecified, seek_position::Type as Seek};
+use crate::pb::protos::ChannelQueryResponse;
+
+/// How long an orderer may take to send one block.
+const FETCH: Duration = Duration::from_secs(30);
+/// How long a peer may take to join: it makes a ledger.
+const JOIN: Duration = Duration::from_mins(2);
+
+/// Whether there was anything to join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joined {
+    /// The peer joined now.
+    New,
+    /// The peer was in the channel before.
+    Already,
+}
+
+/// Why a channel's block was not got, or a peer did not join.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChannelError {
+    /// The profile names no orderer.
+    #[error("no orderers are known")]
+    NoOrderers,
+    /// No orderer gave the block. `FORBIDDEN` and `NOT_FOUND` may just mean: not yet.
+    #[error("no orderer gave the block: {}", listed(failures))]
+    Fetch {
+        /// What each of them said.
+        failures: Vec<CallError>,
+    },
+    /// The block is not a configuration block of a channel.
+    #[error("not a configuration block: {reason}")]
+    Block {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The peer did not join.
+    #[error(transparent)]
+    Join(#[from] CallError),
+}
+
+impl ChannelError {
+    /// Whether the same may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Fetch { failures } => failures
+                .iter()
+                .any(|error| error.is_retryable() || matches!(error, CallError::Refused { status: 403 | 404, .. })),
+            Self::Join(error) => error.is_retryable(),
+            Self::NoOrderers | Self::Block { .. } => false,
+        }
+    }
+}
+
+/// Which block of a channel.
+#[derive(Clone, Copy)]
+enum Wanted {
+    First,
+    NewestConfig,
+}
+
+impl Client {
+    /// The channels that an own peer is in.
+    ///
+    /// Cancel safety: a query has no effect.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn joined_channels(&self, peer: &Peer) -> Result<Vec<ChannelName>, CallError> {
+        let result = self.query(peer, None, &Invocation::new("cscc", "GetChannels")).await?;
+        let malformed = |reason: String| CallError::Malformed { node: peer.node().clone(), reason };
+        let list = ChannelQueryResponse::decode(result).map_err(|error| malformed(error.to_string()))?;
+        let name = |channel: crate::pb::protos::ChannelInfo| {
+            ChannelName::parse(channel.channel_id).map_err(|error| malformed(error.to_string()))
+        };
+        list.channels.into_iter().map(name).collect()
+    }
+
+    /// Has an own peer join the channel of `block`, its first one. A peer that is in the channel already is left alone.
+    ///
+    /// Cancel safety: a cancellation ends the wait; the peer may join all the same. Call it again.
+    ///
+    /// # Errors
+    /// [`ChannelError::Block`] and [`ChannelError::Join`].
+    pub async fn join(&self, peer: &Peer, block: &Block) -> Result<Joined, ChannelError> {
+        let channel = channel_of(block).map_err(|reason| ChannelError::Block { reason })?;
+        if self.joined_channels(peer).await?.contains(&channel) {
+            return Ok(Joined::Already);
+        }
+        let invocation = Invocation::new("cscc", "JoinChain").arg(block.encode_to_vec());
+        match self.call(peer, None, &invocation, HeaderType::Config, JOIN).await {
+            Ok(_) => Ok(Joined::New),
+            Err(error) => match self.joined_channels(peer).await {
+                // Another caller was faster, or the answer was lost.
+                Ok(joined) if joined.contains(&channel) => Ok(Joined::Already),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
+    /// The first block of a channel, from an orderer of the connection profile.
+    ///
+    /// Cancel safety: reading has no effect.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub async fn genesis_block(&self, channel: &ChannelName) -> Result<Block, ChannelError> {
+        self.ask_orderers(channel, Wanted::First).await
+    }
+
+    /// The newest configuration block of a channel, from an orderer of the connection profile.
+    ///
+    /// Cancel safety: reading has no effect.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub async fn newest_config_block(&self, channel: &ChannelName) -> Result<Block, ChannelError> {
+        self.ask_orderers(channel, Wanted::NewestConfig).await
+    }
+
+    /// Hands an envelope to the orderers of the connection profile until one takes it.
+    ///
+    /// Cancel safety: a cancellation ends the wait; the envelope may be ordered all the same. The same bytes may be
+    /// handed in again: peers let one of the copies take effect.
+    ///
+    /// # Errors
+    /// [`BroadcastError`].
+    pub async fn broadcast(&self, envelope: &Envelope) -> Result<(), BroadcastError> {
+        transact::broadcast(self, None, envelope).await
+    }
+
+    async fn ask_orderers(&self, channel: &ChannelName, wanted: Wanted) -> Result<Block, ChannelError> {
+        if self.orderers().is_empty() {
+            return Err(ChannelError::NoOrderers);
+        }
+        let mut failures = Vec::new();
+        for orderer in self.orderers() {
+            let found = match wanted {
+                Wanted::First => self.fetch(orderer, channel, Some(0)).await,
+                Wanted::NewestConfig => self.fetch_newest_config(orderer, channel).await,
+            };
+            match found {
+                Ok(block) => return Ok(block),
+                Err(error) => failures.push(error),
+            }
+        }
+        Err(ChannelError::Fetch { failures })
+    }
+
+    async fn fetch_newest_config(&self, orderer: &Orderer, channel: &ChannelName) -> Result<Block, CallError> {
+        let newest = self.fetch(orderer, channel, None).await?;
+        let number = last_config(&newest)
+            .map_err(|error| CallError::Malformed { node: orderer.node().clone(), reason: error.to_string() })?;
+        if newest.header.as_ref().is_some_and(|header| header.number == number) {
+            return Ok(newest);
+        }
+        self.fetch(orderer, channel, Some(number)).await
+    }
+
+    /// One block of one orderer, checked; the newest where no number is given.
+    async fn fetch(
+        &self,
+        orderer: &Orderer,
+        channel: &ChannelName,
+        number: Option<BlockNumber>,
+    ) -> Result<Block, CallError> {
+        let seek = number.map_or(Seek::Newest(SeekNewest {}), |number| Seek::Specified(SeekSpecified { number }));
+        let position = Some(SeekPosition { r#type: Some(seek) });
+        let info = SeekInfo {
+            start: position,
+            stop: position,
+            behavior: SeekBehavior::FailIfNotReady.into(),
+            // An orderer without a leader still knows its blocks.
+            error_response: SeekErrorResponse::BestEffort.into(),
+            content_type: 0,
+        };
+        let data = Bytes::from(info.encode_to_vec());
+        let envelope = self.envelope(HeaderType::DeliverSeekInfo, channel, data).await?;
+        let malformed = |reason: String| CallError::Malformed { node: orderer.node().clone(), reason };
+        let block = orderer
+            .fetch(envelope, FETCH)
+            .await?
+            .pop()
+            .ok_or_else(|| malformed("no block before the end of delivery".to_owned()))?;
+        check(&block, number).map_err(|error| malformed(error.to_string()))?;
+        Ok(block)
+    }
+}
+
+fn check(block: &Block, number: Option<BlockNumber>) -> Result<(), BlockError> {
+    let decoded = Decoded::new(block.clone())?;
+    decoded.check_data()?;
+    match number {
+        Some(number) if decoded.number() != number => {
+            Err(BlockError::Missing { number, what: "its own number in the header" })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The channel whose configuration a block holds.
+fn channel_of(block: &Block) -> Result<ChannelName, String> {
+    let decode_error = |error: prost::DecodeError| error.to_string();
+    let data = block.data.as_ref().and_then(|data| data.data.first()).ok_or("no transactions")?;
+    let envelope = Envelope::decode(data.clone()).map_err(decode_error)?;
+    let payload = Payload::decode(envelope.payload).map_err(decode_error)?;
+    let header = payload.header.ok_or("no header")?;
+    let header = ChannelHeader::decode(header.channel_header).map_err(decode_error)?;
+    if header.r#type != HeaderType::Config as i32 {
+        return Err("another kind of transaction".to_owned());
+    }
+    ChannelName::parse(header.channel_id).map_err(|error| error.to_string())
+}

@@ -1,0 +1,277 @@
+//! Peers and orderers: one call to one node, with a deadline.
+//!
+//! A module of its own because every RPC goes through here, so that none is without deadline and size limit, and every
+//! answer is judged in one place. It does not choose nodes and does not retry.
+//!
+//! Source: `fabric-protos/peer/peer.proto`, `events.proto`, `orderer/ab.proto`, `discovery/protocol.proto`; Fabric 3.1.5
+//! `core/endorser` (an answer with a payload comes from the chaincode, one without from the peer).
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, Stream, StreamExt as _};
+use tonic::{Request, Status, Streaming};
+
+use super::error::{CallError, NodeName};
+use super::net::{Connection, MAX_MESSAGE};
+use crate::fabric::names::MspId;
+use crate::pb::common::{Block, Envelope, Status as FabricStatus};
+use crate::pb::discovery::discovery_client::DiscoveryClient;
+use crate::pb::discovery::{Response as DiscoveryResponse, SignedRequest};
+use crate::pb::orderer::atomic_broadcast_client::AtomicBroadcastClient;
+use crate::pb::orderer::{self, deliver_response::Type as OrdererDelivered};
+use crate::pb::protos::deliver_client::DeliverClient;
+use crate::pb::protos::deliver_response::Type as Delivered;
+use crate::pb::protos::endorser_client::EndorserClient;
+use crate::pb::protos::{DeliverResponse, ProposalResponse, SignedProposal};
+
+/// A peer. Clones are the same peer.
+#[derive(Clone)]
+pub struct Peer {
+    node: Arc<Node>,
+    msp_id: MspId,
+}
+
+/// An orderer. Clones are the same orderer.
+#[derive(Clone)]
+pub struct Orderer {
+    node: Arc<Node>,
+}
+
+#[derive(Debug)]
+struct Node {
+    name: NodeName,
+    connection: Connection,
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Peer({}, {})", self.node.name, self.msp_id)
+    }
+}
+
+impl fmt::Debug for Orderer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Orderer({})", self.node.name)
+    }
+}
+
+/// Waits for `answer`, at most for `limit`.
+async fn within<T>(
+    node: &NodeName,
+    limit: Duration,
+    answer: impl Future<Output = Result<T, Status>>,
+) -> Result<T, CallError> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(status)) => Err(CallError::of_status(node, status, limit)),
+        Err(_) => Err(CallError::Deadline { node: node.clone(), waited: limit }),
+    }
+}
+
+/// One request on a stream that stays open: a server may take the end of the requests for the end of the interest.
+fn single<T: Send + 'static>(request: T) -> impl Stream<Item = T> + Send + 'static {
+    stream::once(std::future::ready(request)).chain(stream::pending())
+}
+
+fn malformed(node: &NodeName, reason: &str) -> CallError {
+    CallError::Malformed { node: node.clone(), reason: reason.to_owned() }
+}
+
+impl Peer {
+    pub(super) fn new(name: NodeName, msp_id: MspId, connection: Connection) -> Self {
+        Self { node: Arc::new(Node { name, connection }), msp_id }
+    }
+
+    /// What the connection profile calls it; of a peer that was discovered, its address.
+    pub fn name(&self) -> &str {
+        &self.node.name.name
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        &self.node.name.address
+    }
+
+    /// Its organization.
+    pub fn msp_id(&self) -> &MspId {
+        &self.msp_id
+    }
+
+    pub(super) fn node(&self) -> &NodeName {
+        &self.node.name
+    }
+
+    /// Has the peer run a proposal. An answer of success (200 to 399) comes back, any other is an error.
+    pub(super) async fn process(
+        &self,
+        proposal: SignedProposal,
+        limit: Duration,
+    ) -> Result<ProposalResponse, CallError> {
+        let node = self.node();
+        let mut client = EndorserClient::new(self.node.connection.channel())
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE);
+        let mut request = Request::new(proposal);
+        request.set_timeout(limit);
+        let answer = within(node, limit, client.process_proposal(request)).await?.into_inner();
+        let Some(response) = &answer.response else {
+            return Err(malformed(node, "a proposal response without response"));
+        };
+        if (200..400).contains(&response.status) {
+            return Ok(answer);
+        }
+        let (node, status, message) = (node.clone(), response.status, response.message.clone());
+        Err(if answer.payload.is_empty() && status >= 500 {
+            CallError::Refused { node, status, message }
+        } else {
+            CallError::Chaincode { node, status, message }
+        })
+    }
+
+    /// Opens a stream of blocks, or of filtered blocks, and waits for the first message of it. (The peer sends nothing,
+    /// not even headers, before the first block.)
+    pub(super) async fn deliver(
+        &self,
+        seek: Envelope,
+        filtered: bool,
+        limit: Duration,
+    ) -> Result<(Delivered, DeliverStream), CallError> {
+        let mut client = DeliverClient::new(self.node.connection.channel())
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE);
+        let node = self.node();
+        let open = async {
+            let answers = if filtered {
+                client.deliver_filtered(single(seek)).await?
+            } else {
+                client.deliver(single(seek)).await?
+            };
+            let mut answers = answers.into_inner();
+            let first = answers.message().await?;
+            Ok((first, answers))
+        };
+        let (first, answers) = within(node, limit, open).await?;
+        let stream = DeliverStream { node: node.clone(), answers };
+        Ok((stream.judge(first)?, stream))
+    }
+
+    pub(super) async fn discover(
+        &self,
+        request: SignedRequest,
+        limit: Duration,
+    ) -> Result<DiscoveryResponse, CallError> {
+        let mut client = DiscoveryClient::new(self.node.connection.channel()).max_decoding_message_size(MAX_MESSAGE);
+        let mut request = Request::new(request);
+        request.set_timeout(limit);
+        Ok(within(self.node(), limit, client.discover(request)).await?.into_inner())
+    }
+}
+
+/// An open stream of blocks.
+pub(super) struct DeliverStream {
+    node: NodeName,
+    answers: Streaming<DeliverResponse>,
+}
+
+impl DeliverStream {
+    /// The next block or filtered block. A status is an error, as is the end: nobody asked for it.
+    ///
+    /// Cancel safety: nothing is lost.
+    pub(super) async fn next(&mut self) -> Result<Delivered, CallError> {
+        let answer = self.answers.message().await;
+        self.judge(answer.map_err(|status| CallError::of_status(&self.node, status, Duration::ZERO))?)
+    }
+
+    fn judge(&self, answer: Option<DeliverResponse>) -> Result<Delivered, CallError> {
+        let ended = || CallError::Transport {
+            node: self.node.clone(),
+            source: Box::new(Status::unavailable("the stream of blocks ended")),
+        };
+        match answer.ok_or_else(ended)?.r#type {
+            Some(Delivered::Status(status)) => Err(CallError::Refused {
+                node: self.node.clone(),
+                status,
+                message: format!("block delivery ended: {}", status_name(status)),
+            }),
+            Some(delivered) => Ok(delivered),
+            None => Err(malformed(&self.node, "a deliver response of unknown type")),
+        }
+    }
+}
+
+impl Orderer {
+    pub(super) fn new(name: NodeName, connection: Connection) -> Self {
+        Self { node: Arc::new(Node { name, connection }) }
+    }
+
+    /// What the connection profile calls it; of an orderer that was discovered, its address.
+    pub fn name(&self) -> &str {
+        &self.node.name.name
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        &self.node.name.address
+    }
+
+    pub(super) fn node(&self) -> &NodeName {
+        &self.node.name
+    }
+
+    fn client(&self) -> AtomicBroadcastClient<tonic::transport::Channel> {
+        AtomicBroadcastClient::new(self.node.connection.channel())
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE)
+    }
+
+    /// Hands an envelope in and waits for the orderer to take it.
+    pub(super) async fn broadcast(&self, envelope: Envelope, limit: Duration) -> Result<(), CallError> {
+        let mut client = self.client();
+        let node = self.node();
+        let answer = within(node, limit, async {
+            let mut answers = client.broadcast(single(envelope)).await?.into_inner();
+            answers.message().await?.ok_or_else(|| Status::unavailable("the orderer hung up without an answer"))
+        })
+        .await?;
+        if answer.status == FabricStatus::Success as i32 {
+            return Ok(());
+        }
+        let message = match (status_name(answer.status), answer.info) {
+            (name, info) if info.is_empty() => name.to_owned(),
+            (name, info) => format!("{name}: {info}"),
+        };
+        Err(CallError::Refused { node: node.clone(), status: answer.status, message })
+    }
+
+    /// Reads blocks up to where the seek request ends; all of them are kept in memory.
+    pub(super) async fn fetch(&self, seek: Envelope, limit: Duration) -> Result<Vec<Block>, CallError> {
+        let mut client = self.client();
+        let node = self.node();
+        within(node, limit, async {
+            let mut answers = client.deliver(single(seek)).await?.into_inner();
+            let mut blocks = Vec::new();
+            loop {
+                match answers.message().await?.and_then(|answer: orderer::DeliverResponse| answer.r#type) {
+                    Some(OrdererDelivered::Block(block)) => blocks.push(block),
+                    Some(OrdererDelivered::Status(status)) if status == FabricStatus::Success as i32 => {
+                        return Ok(Ok(blocks));
+                    }
+                    Some(OrdererDelivered::Status(status)) => {
+                        let message = format!("block delivery ended: {}", status_name(status));
+                        return Ok(Err(CallError::Refused { node: node.clone(), status, message }));
+                    }
+                    None => return Err(Status::unavailable("the orderer hung up before the last block")),
+                }
+            }
+        })
+        .await?
+    }
+}
+
+/// Fabric's name of a status, as its own tools print it.
+fn status_name(status: i32) -> &'static str {
+    FabricStatus::try_from(status).map_or("unknown status", |status| status.as_str_name())
+}

@@ -1,0 +1,193 @@
+//! From an invocation to a committed transaction: endorse, compare, order, wait for the commit.
+//!
+//! A module of its own because the stages fail with different consequences, which [`SubmitError`] tells apart. The
+//! commit is listened for before the transaction is ordered, so it cannot be missed; and while no orderer answers for
+//! certain, the same bytes are handed in again, which is harmless: peers let one of the copies take effect.
+//!
+//! It decides nothing about trying again as a new transaction: see
+//! [`submit_with_retry`](super::Channel::submit_with_retry).
+//!
+//! Source: Fabric 3.1.5 `internal/pkg/gateway` (how orderers' answers are taken), `core/endorser`.
+
+mod commit;
+mod endorse;
+mod order;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::channel::Channel;
+use super::error::{CallError, listed};
+use crate::fabric::block::ValidationCode;
+use crate::fabric::identity::SignError;
+use crate::fabric::names::{BlockNumber, MspId, TxId};
+use crate::fabric::tx::Invocation;
+
+pub use order::BroadcastError;
+pub(super) use order::broadcast;
+
+/// Whose peers endorse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endorsers {
+    /// One own peer.
+    Own,
+    /// One peer of each of these organizations.
+    Orgs(Vec<MspId>),
+    /// One peer each of this many of these organizations, the own one first; the others step in for those that cannot
+    /// be reached.
+    AtLeast {
+        /// How many.
+        needed: usize,
+        /// Which ones.
+        of: Vec<MspId>,
+    },
+    /// One peer of every organization of the channel.
+    AllOrgs,
+    /// One peer each of more than half of the channel's organizations, the own one among them; others step in for
+    /// those that cannot be reached.
+    Majority,
+}
+
+/// A transaction that took effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Its ID.
+    pub tx_id: TxId,
+    /// The block that holds it.
+    pub block: BlockNumber,
+    /// What the chaincode returned.
+    pub payload: Bytes,
+}
+
+/// Why a transaction is not known to have taken effect.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// Not enough peers are known to endorse. Nothing was ordered.
+    #[error("no peers are known to endorse for {}", missing.iter().map(MspId::as_str).collect::<Vec<_>>().join(", "))]
+    NoEndorsers {
+        /// The organizations without peers; none when the channel's organizations are not known.
+        missing: Vec<MspId>,
+        /// Why nothing is known of them.
+        failures: Vec<CallError>,
+    },
+    /// Peers did not endorse. Nothing was ordered.
+    #[error("transaction {tx_id} was not endorsed: {}", listed(failures))]
+    Endorse {
+        /// The transaction that will not be.
+        tx_id: TxId,
+        /// What they said; at least one.
+        failures: Vec<CallError>,
+        /// The organizations whose peers did endorse: then the refusing ones may just be behind.
+        endorsed: Vec<MspId>,
+    },
+    /// The endorsers came to different results. Nothing was ordered. One may be behind, or the chaincode is not
+    /// deterministic.
+    #[error("endorsers of transaction {tx_id} disagree: {reason}")]
+    Mismatch {
+        /// The transaction that will not be.
+        tx_id: TxId,
+        /// Who differs from whom.
+        reason: String,
+    },
+    /// Nothing was signed. Nothing was ordered.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// Nothing was ordered, so sending it again is safe.
+    #[error("no orderer accepted transaction {tx_id}")]
+    NotOrdered {
+        /// The transaction that will not be.
+        tx_id: TxId,
+        /// What the orderers said.
+        source: BroadcastError,
+    },
+    /// It may be on its way: look the ID up before sending another.
+    #[error("transaction {tx_id} was not seen committed within {waited:?}")]
+    Undecided {
+        /// The transaction.
+        tx_id: TxId,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// It is on the ledger and without effect.
+    #[error("transaction {tx_id} is invalid in block {block}: {code}")]
+    Invalidated {
+        /// The transaction.
+        tx_id: TxId,
+        /// The block that holds it.
+        block: BlockNumber,
+        /// Why the peers found it invalid.
+        code: ValidationCode,
+    },
+}
+
+impl SubmitError {
+    /// Whether the same call as a new transaction may succeed, and cannot take effect twice.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Endorse { failures, .. } => self.is_conflict() || failures.iter().all(CallError::is_retryable),
+            Self::NoEndorsers { .. } => true,
+            Self::NotOrdered { source, .. } => source.is_retryable(),
+            Self::Mismatch { .. } | Self::Invalidated { .. } => self.is_conflict(),
+            Self::Sign(_) | Self::Undecided { .. } => false,
+        }
+    }
+
+    /// Whether it lost against another transaction, or met peers at different blocks: then a new one is worth sending
+    /// at once.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::Mismatch { .. } => true,
+            Self::Endorse { failures, endorsed, .. } => {
+                !endorsed.is_empty() && failures.iter().any(|error| matches!(error, CallError::Chaincode { .. }))
+            }
+            // A policy failure: the channel's organizations or the chaincode's policy changed meanwhile.
+            Self::Invalidated { code, .. } => code.is_conflict() || *code == ValidationCode::EndorsementPolicyFailure,
+            _ => false,
+        }
+    }
+
+    /// The transaction, where one was made.
+    pub fn tx_id(&self) -> Option<&TxId> {
+        match self {
+            Self::Endorse { tx_id, .. }
+            | Self::Mismatch { tx_id, .. }
+            | Self::NotOrdered { tx_id, .. }
+            | Self::Undecided { tx_id, .. }
+            | Self::Invalidated { tx_id, .. } => Some(tx_id),
+            Self::NoEndorsers { .. } | Self::Sign(_) => None,
+        }
+    }
+
+    /// What the chaincode said, when that is why.
+    pub fn refusal(&self) -> Option<(i32, &str)> {
+        match self {
+            Self::Endorse { failures, .. } => failures.iter().find_map(CallError::refusal),
+            _ => None,
+        }
+    }
+}
+
+/// See [`Channel::submit`].
+pub(super) async fn submit(
+    channel: &Channel,
+    invocation: &Invocation,
+    endorsers: &Endorsers,
+) -> Result<Committed, SubmitError> {
+    let mut watch = commit::Watch::new(channel);
+    let (endorsed, ()) = tokio::join!(endorse::endorse(channel, invocation, endorsers), watch.open());
+    let endorsed = endorsed?;
+    let envelope = endorsed.transaction.sign(&**channel.client().signer()).await?;
+    let tx_id = endorsed.transaction.tx_id().clone();
+    let (block, code) = commit::order_and_watch(channel, watch, &tx_id, envelope).await?;
+    match code {
+        ValidationCode::Valid => Ok(Committed { tx_id, block, payload: endorsed.payload }),
+        code => {
+            if code == ValidationCode::EndorsementPolicyFailure {
+                channel.cache.forget();
+            }
+            Err(SubmitError::Invalidated { tx_id, block, code })
+        }
+    }
+}
