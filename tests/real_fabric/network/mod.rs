@@ -6,11 +6,12 @@
 
 mod binaries;
 mod channels;
+mod commands;
 mod crypto;
 mod layout;
 mod nodes;
 mod poll;
-mod ports;
+pub mod ports;
 pub mod process;
 
 use std::path::Path;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 pub use binaries::Binaries;
 use layout::{Layout, Node as _, Orderer};
 pub use layout::{Organization, Peer};
-pub use poll::until;
+pub use poll::{http_get, until};
 use process::Process;
 use tempfile::TempDir;
 
@@ -29,6 +30,10 @@ static RUNNING: Mutex<()> = Mutex::new(());
 
 /// How long a node may take for anything it is asked to do while the network comes up.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What the nodes log: without each gRPC call, and as plain text.
+const LOGGED: &str = "info:grpc=error:comm.grpc.server=error";
+const LOG_FORMAT: &str = "%{time:15:04:05.000} %{level:.4s} [%{module}] %{message}";
 
 /// What a network looks like.
 #[derive(Clone, Debug)]
@@ -132,16 +137,19 @@ impl Network {
                 port.release();
             }
             let mut process = Process::new(&orderer.name, self.binaries.tool("orderer"), &logs);
-            process.environment("FABRIC_CFG_PATH", &orderer.directory).start();
+            process.environment("FABRIC_CFG_PATH", &orderer.directory);
             self.processes.push(process);
             for peer in &mut organization.peers {
                 for port in [&mut peer.endpoint, &mut peer.operations, &mut peer.chaincode] {
                     port.release();
                 }
                 let mut process = Process::new(&peer.name, self.binaries.tool("peer"), &logs);
-                process.arguments(["node", "start"]).environment("FABRIC_CFG_PATH", &peer.directory).start();
+                process.arguments(["node", "start"]).environment("FABRIC_CFG_PATH", &peer.directory);
                 self.processes.push(process);
             }
+        }
+        for process in &mut self.processes {
+            process.environment("FABRIC_LOGGING_SPEC", LOGGED).environment("FABRIC_LOGGING_FORMAT", LOG_FORMAT).start();
         }
         let healths: Vec<_> = self.processes.iter().map(|process| self.health(process.name())).collect();
         for (process, health) in self.processes.iter_mut().zip(healths) {
@@ -205,16 +213,6 @@ impl Network {
                 });
             }
         }
-    }
-
-    /// The peer command line as an organization's administrator, talking to one of its peers.
-    fn peer_command(&self, organization: &Organization, peer: &Peer) -> std::process::Command {
-        let mut command = self.binaries.command("peer");
-        command
-            .env("FABRIC_CFG_PATH", &peer.directory)
-            .env("FABRIC_LOGGING_SPEC", "warning")
-            .env("CORE_PEER_MSPCONFIGPATH", organization.admin_msp());
-        command
     }
 }
 
