@@ -3,6 +3,7 @@
 //! Organizations may run the original OpsSC (Go contracts, TypeScript agent) next to ours on one channel, so names, JSON
 //! keys and their order are held to the letter.
 
+pub mod calls;
 pub mod chaincode_ops;
 pub mod channel_ops;
 mod event;

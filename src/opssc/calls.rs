@@ -1,0 +1,252 @@
+//! Typed calls to the two contracts.
+//!
+//! A module of its own because the contracts' functions take JSON in texts: who calls them should see types. Changes are
+//! endorsed by a majority of the organizations, as the channel's default policy demands, and tried again at once when
+//! they lose against another transaction.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{chaincode_ops, channel_ops};
+use crate::client::{Channel, Committed, Endorsers, EvaluateError, SubmitError};
+use crate::fabric::names::ChaincodeName;
+use crate::fabric::tx::Invocation;
+use crate::runtime::retry::Backoff;
+
+/// Why a call brought nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpsError {
+    /// The query failed.
+    #[error("{function} failed")]
+    Evaluate {
+        /// The contract's function.
+        function: &'static str,
+        /// Why.
+        source: EvaluateError,
+    },
+    /// The transaction is not known to have taken effect.
+    #[error("{function} failed")]
+    Submit {
+        /// The contract's function.
+        function: &'static str,
+        /// Why.
+        source: SubmitError,
+    },
+    /// The answer, or the argument, is not the JSON that it should be.
+    #[error("{function} does not speak the JSON that is expected of it")]
+    Json {
+        /// The contract's function.
+        function: &'static str,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+}
+
+impl OpsError {
+    /// Whether the same call may succeed later, and cannot take effect twice.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Evaluate { source, .. } => source.is_retryable(),
+            Self::Submit { source, .. } => source.is_retryable(),
+            Self::Json { .. } => false,
+        }
+    }
+
+    /// The status and the words of whoever refused, peer or contract.
+    pub fn refusal(&self) -> Option<(i32, &str)> {
+        match self {
+            Self::Evaluate { source, .. } => source.refusal(),
+            Self::Submit { source, .. } => source.refusal(),
+            Self::Json { .. } => None,
+        }
+    }
+}
+
+/// One contract on one channel.
+#[derive(Debug, Clone)]
+struct Contract {
+    channel: Channel,
+    name: ChaincodeName,
+}
+
+impl Contract {
+    fn invocation(&self, function: &str, args: impl IntoIterator<Item = String>) -> Invocation {
+        args.into_iter()
+            .fold(Invocation::new(self.name.as_str(), function), |invocation, arg| invocation.arg(arg.into_bytes()))
+    }
+
+    async fn query<T: DeserializeOwned>(
+        &self,
+        function: &'static str,
+        args: impl IntoIterator<Item = String>,
+    ) -> Result<T, OpsError> {
+        let invocation = self.invocation(function, args);
+        let answer =
+            self.channel.evaluate(&invocation).await.map_err(|source| OpsError::Evaluate { function, source })?;
+        serde_json::from_slice(&answer).map_err(|source| OpsError::Json { function, source })
+    }
+
+    async fn change(
+        &self,
+        function: &'static str,
+        args: impl IntoIterator<Item = String>,
+    ) -> Result<Committed, OpsError> {
+        let invocation = self.invocation(function, args);
+        self.channel
+            .submit_with_retry(&invocation, Endorsers::Majority, Backoff::conflicts())
+            .await
+            .map_err(|source| OpsError::Submit { function, source })
+    }
+}
+
+fn json(function: &'static str, value: &impl Serialize) -> Result<String, OpsError> {
+    serde_json::to_string(value).map_err(|source| OpsError::Json { function, source })
+}
+
+/// Calls to `chaincode-ops`.
+///
+/// Cancel safety of all calls: queries have no effect; a cancelled change may take effect all the same.
+#[derive(Debug, Clone)]
+pub struct ChaincodeOps(Contract);
+
+impl ChaincodeOps {
+    /// The contract `name` on the ops channel.
+    pub fn new(channel: Channel, name: ChaincodeName) -> Self {
+        Self(Contract { channel, name })
+    }
+
+    /// The ops channel.
+    pub fn channel(&self) -> &Channel {
+        &self.0.channel
+    }
+
+    /// Requests a proposal, which counts as a vote for it. Answers with what is stored.
+    pub async fn request_proposal(
+        &self,
+        input: &chaincode_ops::ProposalInput,
+    ) -> Result<chaincode_ops::Proposal, OpsError> {
+        const FUNCTION: &str = "RequestProposal";
+        let committed = self.0.change(FUNCTION, [json(FUNCTION, input)?]).await?;
+        parse(FUNCTION, &committed.payload)
+    }
+
+    /// Votes for or against a proposal.
+    pub async fn vote(&self, update: &chaincode_ops::TaskStatusUpdate) -> Result<Committed, OpsError> {
+        self.update("Vote", update).await
+    }
+
+    /// Takes an own proposal back.
+    pub async fn withdraw_proposal(&self, id: &str) -> Result<Committed, OpsError> {
+        self.0.change("WithdrawProposal", [id.to_owned()]).await
+    }
+
+    /// Tells that the chaincode is installed and approved, or why it cannot be.
+    pub async fn acknowledge(&self, update: &chaincode_ops::TaskStatusUpdate) -> Result<Committed, OpsError> {
+        self.update("Acknowledge", update).await
+    }
+
+    /// Tells that the definition is committed, or why it cannot be.
+    pub async fn notify_commit_result(&self, update: &chaincode_ops::TaskStatusUpdate) -> Result<Committed, OpsError> {
+        self.update("NotifyCommitResult", update).await
+    }
+
+    /// One proposal.
+    pub async fn get_proposal(&self, id: &str) -> Result<chaincode_ops::Proposal, OpsError> {
+        self.0.query("GetProposal", [id.to_owned()]).await
+    }
+
+    /// All proposals.
+    pub async fn get_all_proposals(&self) -> Result<chaincode_ops::Proposals, OpsError> {
+        self.0.query("GetAllProposals", []).await
+    }
+
+    /// What organizations have done about proposals.
+    pub async fn get_histories(
+        &self,
+        query: &chaincode_ops::HistoryQuery,
+    ) -> Result<chaincode_ops::Histories, OpsError> {
+        const FUNCTION: &str = "GetHistories";
+        self.0.query(FUNCTION, [json(FUNCTION, query)?]).await
+    }
+
+    async fn update(
+        &self,
+        function: &'static str,
+        update: &chaincode_ops::TaskStatusUpdate,
+    ) -> Result<Committed, OpsError> {
+        self.0.change(function, [json(function, update)?]).await
+    }
+}
+
+/// Calls to `channel-ops`.
+///
+/// Cancel safety of all calls: queries have no effect; a cancelled change may take effect all the same.
+#[derive(Debug, Clone)]
+pub struct ChannelOps(Contract);
+
+impl ChannelOps {
+    /// The contract `name` on the ops channel.
+    pub fn new(channel: Channel, name: ChaincodeName) -> Self {
+        Self(Contract { channel, name })
+    }
+
+    /// The ops channel.
+    pub fn channel(&self) -> &Channel {
+        &self.0.channel
+    }
+
+    /// Makes a channel known, with its members.
+    pub async fn create_channel(
+        &self,
+        id: &str,
+        channel_type: &channel_ops::ChannelType,
+        organizations: &[&str],
+    ) -> Result<Committed, OpsError> {
+        const FUNCTION: &str = "CreateChannel";
+        let organizations = json(FUNCTION, &organizations)?;
+        self.0.change(FUNCTION, [id.to_owned(), channel_type.to_string(), organizations]).await
+    }
+
+    /// One channel.
+    pub async fn read_channel(&self, id: &str) -> Result<channel_ops::Channel, OpsError> {
+        self.0.query("ReadChannel", [id.to_owned()]).await
+    }
+
+    /// All channels.
+    pub async fn get_all_channels(&self) -> Result<Vec<channel_ops::Channel>, OpsError> {
+        self.0.query("GetAllChannels", []).await
+    }
+
+    /// Requests a proposal to change a channel. Answers with its ID.
+    pub async fn request_proposal(&self, input: &channel_ops::ProposalInput) -> Result<String, OpsError> {
+        const FUNCTION: &str = "RequestProposal";
+        let committed = self.0.change(FUNCTION, [json(FUNCTION, input)?]).await?;
+        Ok(String::from_utf8_lossy(&committed.payload).into_owned())
+    }
+
+    /// Votes for a proposal with a signature (base64 of a `common.ConfigSignature`).
+    pub async fn vote(&self, id: &str, signature: &str) -> Result<Committed, OpsError> {
+        self.0.change("Vote", [id.to_owned(), signature.to_owned()]).await
+    }
+
+    /// Tells that a proposal's update is on its channel.
+    pub async fn notify_commit_result(&self, id: &str) -> Result<Committed, OpsError> {
+        self.0.change("NotifyCommitResult", [id.to_owned()]).await
+    }
+
+    /// One proposal.
+    pub async fn get_proposal(&self, id: &str) -> Result<channel_ops::Proposal, OpsError> {
+        self.0.query("GetProposal", [id.to_owned()]).await
+    }
+
+    /// All proposals.
+    pub async fn get_all_proposals(&self) -> Result<channel_ops::Proposals, OpsError> {
+        self.0.query("GetAllProposals", []).await
+    }
+}
+
+fn parse<T: DeserializeOwned>(function: &'static str, payload: &Bytes) -> Result<T, OpsError> {
+    serde_json::from_slice(payload).map_err(|source| OpsError::Json { function, source })
+}
