@@ -41,3 +41,8 @@ pub(crate) fn write_secret(path: &Path, text: &str) -> Result<(), FileError> {
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(|source| FileError { path: path.to_owned(), source })
 }
+
+/// Removes `folder` and all that is in it.
+pub(crate) fn remove_folder(folder: &Path) -> Result<(), FileError> {
+    std::fs::remove_dir_all(folder).map_err(|source| FileError { path: folder.to_owned(), source })
+}

@@ -65,6 +65,12 @@ pub(crate) async fn bind(port: u16) -> Result<TcpListener, ListenError> {
     }
 }
 
+/// The port that a listener has.
+pub(crate) fn port_of(listener: &TcpListener) -> Result<u16, ListenError> {
+    let unknown = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    listener.local_addr().map(|address| address.port()).map_err(|source| ListenError::Bind { address: unknown, source })
+}
+
 /// What a listener shows to clients.
 pub(crate) fn tls_acceptor(certificate_pem: &str, key_pem: &str) -> Result<TlsAcceptor, ListenError> {
     let certificates = CertificateDer::pem_slice_iter(certificate_pem.as_bytes())

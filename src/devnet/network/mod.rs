@@ -1,0 +1,204 @@
+//! The network as its user holds it: started, described, disturbed, stopped.
+//!
+//! A module of its own because it is the only public face of the embedded network beside the wire.
+
+mod node;
+mod plan;
+mod start;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use self::node::Node;
+pub use self::plan::Builder;
+use super::error::DevnetError;
+use super::orderer::Chains;
+use crate::fabric::names::{ChannelName, MspId};
+use crate::runtime::{WorkerError, Workers};
+
+/// An organization of the network and where its files lie.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Organization {
+    /// Such as `Org1`.
+    pub name: String,
+    /// Such as `Org1MSP`.
+    pub msp_id: MspId,
+    /// Such as `org1.example.com`.
+    pub domain: String,
+    /// The organization's verifying MSP, as others know it.
+    pub msp: PathBuf,
+    /// The MSP folder of its administrator.
+    pub admin_msp: PathBuf,
+    /// The administrator's certificate.
+    pub admin_certificate: PathBuf,
+    /// The administrator's key.
+    pub admin_key: PathBuf,
+    /// The MSP folder of an ordinary user (a client).
+    pub user_msp: PathBuf,
+    /// The certificate of its TLS authority.
+    pub tls_ca: PathBuf,
+    /// Its connection profile, as YAML.
+    pub connection_profile: PathBuf,
+    /// Its connection profile, as JSON.
+    pub connection_profile_json: PathBuf,
+    /// A script with the environment in which Fabric's `peer` command acts as its administrator.
+    pub environment: PathBuf,
+    /// Its peers.
+    pub peers: Vec<NodeAddress>,
+    /// Its orderers.
+    pub orderers: Vec<NodeAddress>,
+}
+
+/// Where a node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodeAddress {
+    /// Such as `peer0.org1`.
+    pub name: String,
+    /// The name in its certificate, such as `peer0.org1.example.com`.
+    pub fqdn: String,
+    /// `127.0.0.1:port`.
+    pub address: String,
+}
+
+/// A running network. Dropping it stops all its nodes.
+pub struct Devnet {
+    folder: PathBuf,
+    ops_channel: ChannelName,
+    channels: Vec<ChannelName>,
+    organizations: Vec<Organization>,
+    nodes: Vec<Node>,
+    chains: Arc<Chains>,
+    workers: Workers,
+}
+
+impl std::fmt::Debug for Devnet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Devnet").field("folder", &self.folder).field("nodes", &self.nodes).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Devnet {
+    fn drop(&mut self) {
+        self.workers.cancel();
+    }
+}
+
+impl Devnet {
+    /// Begins the description of a network that keeps its files in `folder`.
+    pub fn builder(folder: impl Into<PathBuf>) -> Builder {
+        Builder::new(folder.into())
+    }
+
+    /// The folder with the network's files.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The channel on which operations are agreed.
+    pub fn ops_channel(&self) -> &ChannelName {
+        &self.ops_channel
+    }
+
+    /// The application channels.
+    pub fn channels(&self) -> &[ChannelName] {
+        &self.channels
+    }
+
+    /// The organizations.
+    pub fn organizations(&self) -> &[Organization] {
+        &self.organizations
+    }
+
+    /// How many blocks the ordering service has cut on a channel; `None` where there is no such channel.
+    pub fn height(&self, channel: &ChannelName) -> Option<u64> {
+        use super::deliver::Feed as _;
+        self.chains.get(channel.as_str()).map(|chain| chain.blocks().height())
+    }
+
+    fn node(&self, name: &str) -> Result<&Node, DevnetError> {
+        self.nodes
+            .iter()
+            .find(|node| node.address.name == name || node.address.fqdn == name)
+            .ok_or_else(|| DevnetError::NoNode(name.to_owned()))
+    }
+
+    /// Stops a node as if it had been killed: its port refuses, its connections and streams break. It keeps what it
+    /// knows. One that is stopped already stays so.
+    ///
+    /// Cancel safety: the node stops in any case.
+    ///
+    /// # Errors
+    /// [`DevnetError::NoNode`].
+    pub async fn stop_node(&self, name: &str) -> Result<(), DevnetError> {
+        self.node(name)?.stop().await;
+        Ok(())
+    }
+
+    /// Starts a stopped node again, at its old port.
+    ///
+    /// Cancel safety: dropped before its end, the node may or may not run.
+    ///
+    /// # Errors
+    /// [`DevnetError`] when there is no such node or its port is taken.
+    pub async fn start_node(&self, name: &str) -> Result<(), DevnetError> {
+        let node = self.node(name)?;
+        let listener = node.bind().await?;
+        node.start(listener, &self.workers);
+        Ok(())
+    }
+
+    /// [`stop_node`](Self::stop_node) for a peer.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn stop_peer(&self, name: &str) -> Result<(), DevnetError> {
+        self.stop_node(name).await
+    }
+
+    /// [`start_node`](Self::start_node) for a peer.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_peer(&self, name: &str) -> Result<(), DevnetError> {
+        self.start_node(name).await
+    }
+
+    /// [`stop_node`](Self::stop_node) for an orderer.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn stop_orderer(&self, name: &str) -> Result<(), DevnetError> {
+        self.stop_node(name).await
+    }
+
+    /// [`start_node`](Self::start_node) for an orderer.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_orderer(&self, name: &str) -> Result<(), DevnetError> {
+        self.start_node(name).await
+    }
+
+    /// Waits until the network has stopped, by [`shutdown`](Self::shutdown) elsewhere or by a failure.
+    ///
+    /// Cancel safety: nothing is lost.
+    pub async fn stopped(&self) {
+        self.workers.cancelled().await;
+    }
+
+    /// Stops everything and waits for its end.
+    ///
+    /// Cancel safety: everything stops in any case.
+    ///
+    /// # Errors
+    /// The first worker that had failed.
+    pub async fn shutdown(self) -> Result<(), WorkerError> {
+        self.workers.cancel();
+        for node in &self.nodes {
+            node.stop().await;
+        }
+        self.workers.finished().await
+    }
+}

@@ -1,0 +1,76 @@
+//! A node that can be started and stopped: its listener, and the workers behind it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tonic::service::Routes;
+
+use super::NodeAddress;
+use crate::devnet::error::DevnetError;
+use crate::devnet::listener::{self, MAX_MESSAGE_BYTES};
+use crate::devnet::orderer::{Chains, OrdererService};
+use crate::pb::orderer::atomic_broadcast_server::AtomicBroadcastServer;
+use crate::runtime::Workers;
+
+/// What a node does.
+#[derive(Debug)]
+pub(super) enum Role {
+    Orderer(Arc<Chains>),
+}
+
+/// One node.
+pub(super) struct Node {
+    pub(super) address: NodeAddress,
+    pub(super) port: u16,
+    pub(super) tls: TlsAcceptor,
+    pub(super) role: Role,
+    pub(super) running: Mutex<Option<Workers>>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Node").field(&self.address).finish()
+    }
+}
+
+impl Node {
+    /// Takes the node's port.
+    pub(super) async fn bind(&self) -> Result<TcpListener, DevnetError> {
+        listener::bind(self.port)
+            .await
+            .map_err(|source| DevnetError::Listen { node: self.address.name.clone(), source })
+    }
+
+    /// Serves on `listener`, in a branch of `network`. A node that runs is left alone.
+    pub(super) fn start(&self, listener: TcpListener, network: &Workers) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.is_some() {
+            return;
+        }
+        let workers = network.child();
+        let routes = match &self.role {
+            Role::Orderer(chains) => {
+                let service = OrdererService { chains: Arc::clone(chains), workers: workers.clone() };
+                Routes::new(
+                    AtomicBroadcastServer::new(service)
+                        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                        .max_encoding_message_size(MAX_MESSAGE_BYTES),
+                )
+            }
+        };
+        listener::serve(listener, self.tls.clone(), routes, &workers);
+        *running = Some(workers);
+    }
+
+    /// Stops it and waits until nothing of it runs.
+    pub(super) async fn stop(&self) {
+        let workers = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(workers) = workers {
+            workers.cancel();
+            if let Err(error) = workers.finished().await {
+                tracing::error!(node = %self.address.name, error = %error, "node had failed");
+            }
+        }
+    }
+}

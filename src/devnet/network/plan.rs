@@ -1,0 +1,163 @@
+//! What the network will consist of, before anything of it exists.
+//!
+//! A module of its own because names and ports follow rules that people learn: the same as those of the test networks
+//! around Fabric (`peer0.org1.example.com`; one hundred ports for each organization).
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Devnet;
+use crate::chaincode::Contract;
+use crate::devnet::error::DevnetError;
+use crate::fabric::names::{ChaincodeName, ChannelName};
+
+/// More organizations than anybody tries on one machine.
+const MAX_ORGANIZATIONS: u16 = 50;
+const MAX_PEERS: u16 = 8;
+
+/// Describes an embedded network, then [`start`](Builder::start)s it.
+pub struct Builder {
+    pub(super) folder: PathBuf,
+    pub(super) organizations: u16,
+    pub(super) peers: u16,
+    pub(super) ops_channel: ChannelName,
+    pub(super) channels: Vec<ChannelName>,
+    pub(super) contracts: Vec<(ChaincodeName, Arc<dyn Contract>)>,
+    pub(super) batch_timeout: Duration,
+    pub(super) max_message_count: u32,
+    pub(super) base_port: Option<u16>,
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("folder", &self.folder)
+            .field("organizations", &self.organizations)
+            .field("peers", &self.peers)
+            .field("channels", &self.channels)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            organizations: 2,
+            peers: 1,
+            ops_channel: ChannelName::parse("ops-channel").expect("the name follows the rule"),
+            channels: Vec::new(),
+            contracts: Vec::new(),
+            batch_timeout: Duration::from_millis(200),
+            max_message_count: 10,
+            base_port: None,
+        }
+    }
+
+    /// How many organizations there are: two unless said.
+    #[must_use]
+    pub fn organizations(mut self, count: u16) -> Self {
+        self.organizations = count;
+        self
+    }
+
+    /// How many peers each organization has: one unless said.
+    #[must_use]
+    pub fn peers_per_organization(mut self, count: u16) -> Self {
+        self.peers = count;
+        self
+    }
+
+    /// The name of the channel on which operations are agreed: `ops-channel` unless said. It is always there.
+    #[must_use]
+    pub fn ops_channel(mut self, name: ChannelName) -> Self {
+        self.ops_channel = name;
+        self
+    }
+
+    /// Adds an application channel of all organizations.
+    #[must_use]
+    pub fn channel(mut self, name: ChannelName) -> Self {
+        self.channels.push(name);
+        self
+    }
+
+    /// Registers a contract that packages of the type `native` may name.
+    #[must_use]
+    pub fn native(mut self, name: ChaincodeName, contract: Arc<dyn Contract>) -> Self {
+        self.contracts.push((name, contract));
+        self
+    }
+
+    /// For how long a block waits for more transactions: 200 ms unless said.
+    #[must_use]
+    pub fn batch_timeout(mut self, timeout: Duration) -> Self {
+        self.batch_timeout = timeout;
+        self
+    }
+
+    /// How many transactions a block holds at most: ten unless said.
+    #[must_use]
+    pub fn max_message_count(mut self, count: u32) -> Self {
+        self.max_message_count = count;
+        self
+    }
+
+    /// The first port: organization `i` (from 0) has its orderer at `base + 100 i` and peer `j` at `base + 100 i + 10 +
+    /// 10 j`. `None`, which is the default, lets the system choose.
+    #[must_use]
+    pub fn base_port(mut self, port: Option<u16>) -> Self {
+        self.base_port = port;
+        self
+    }
+
+    /// Makes the network and starts all its nodes, which have joined all channels then.
+    ///
+    /// Cancel safety: dropped before its end, nothing runs; files may have been written.
+    ///
+    /// # Errors
+    /// [`DevnetError`].
+    pub async fn start(self) -> Result<Devnet, DevnetError> {
+        self.check()?;
+        super::start::start(self).await
+    }
+
+    fn check(&self) -> Result<(), DevnetError> {
+        let wrong = |what: &str| Err(DevnetError::Plan(what.to_owned()));
+        if !(1..=MAX_ORGANIZATIONS).contains(&self.organizations) {
+            return wrong("it needs 1 to 50 organizations");
+        }
+        if !(1..=MAX_PEERS).contains(&self.peers) {
+            return wrong("each organization needs 1 to 8 peers");
+        }
+        if self.max_message_count == 0 {
+            return wrong("a block must have room for a transaction");
+        }
+        let ports = 100 * (self.organizations - 1) + 10 * self.peers;
+        if self.base_port.is_some_and(|base| base == 0 || base.checked_add(ports).is_none()) {
+            return wrong("the ports do not fit");
+        }
+        let names: BTreeSet<_> = self.all_channels().collect();
+        if names.len() != self.channels.len() + 1 {
+            return wrong("two channels have one name");
+        }
+        Ok(())
+    }
+
+    /// The ops channel, then the others.
+    pub(super) fn all_channels(&self) -> impl Iterator<Item = &ChannelName> {
+        std::iter::once(&self.ops_channel).chain(&self.channels)
+    }
+
+    /// The port of organization `organization`'s orderer; 0 where the system chooses.
+    pub(super) fn orderer_port(&self, organization: u16) -> u16 {
+        self.base_port.map_or(0, |base| base + 100 * organization)
+    }
+
+    /// The port of organization `organization`'s peer `peer`; 0 where the system chooses.
+    pub(super) fn peer_port(&self, organization: u16, peer: u16) -> u16 {
+        self.base_port.map_or(0, |base| base + 100 * organization + 10 + 10 * peer)
+    }
+}
