@@ -4,9 +4,19 @@
 //! organization's own peers, and tells the ledger how it went. Everything that it does may be done again: an event that
 //! comes twice or a restart at any point reaches the same end.
 
+mod chaincode_ops;
 pub mod config;
+mod daemon;
+mod handlers;
 pub mod http;
+mod listen;
 pub mod low_water;
+mod plan;
 pub mod progress;
+mod standing;
 pub mod task;
 pub mod text;
+mod trouble;
+
+pub use daemon::{Agent, AgentError, connect};
+pub(crate) use plan::endorsement_policy;

@@ -8,6 +8,9 @@ mod contract;
 mod failure;
 mod logging;
 mod output;
+mod proposal;
+mod run;
+mod settings;
 mod signals;
 
 use std::ffi::OsString;
@@ -17,6 +20,8 @@ use clap::{Parser, Subcommand};
 
 use self::contract::ContractCommand;
 use self::failure::Exit;
+use self::proposal::ProposalCommand;
+use self::settings::SettingFlags;
 
 /// Carries out what the organizations of a Hyperledger Fabric network have voted for.
 #[derive(Debug, Parser)]
@@ -29,11 +34,16 @@ use self::failure::Exit;
 )]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the agent until it is told to stop (also without any command)
+    Run(SettingFlags),
+    /// Request proposals, vote on them, look at them, follow them
+    #[command(subcommand)]
+    Proposal(ProposalCommand),
     /// Serve contracts to real peers
     #[command(subcommand)]
     Contract(ContractCommand),
@@ -55,7 +65,9 @@ where
             return exit.into();
         }
     };
-    let result = match arguments.command {
+    let result = match arguments.command.unwrap_or_else(|| Command::Run(SettingFlags::default())) {
+        Command::Run(flags) => run::run(&flags, &environment),
+        Command::Proposal(command) => proposal::run(command, &environment),
         Command::Contract(command) => contract::run(&command, &environment),
     };
     match result {
@@ -81,6 +93,6 @@ mod tests {
         assert_eq!(main(["opssc-agent", "--help"], nothing), ExitCode::from(0));
         assert_eq!(main(["opssc-agent", "dance"], nothing), ExitCode::from(64));
         let wrong = |name: &str| (name == "AGENT_SERVICE_PORT").then(|| OsString::from("many"));
-        assert_eq!(main(["opssc-agent", "contract", "serve", "asset"], wrong), ExitCode::from(64));
+        assert_eq!(main(["opssc-agent"], wrong), ExitCode::from(64));
     }
 }

@@ -86,8 +86,8 @@ mod tests {
             vec![vec!["one".to_owned(), "approved".to_owned()], vec!["a\u{1b}[2J\nlonger".to_owned(), "x".repeat(100)]];
         let shown = table(&["ID", "STATUS"], &rows);
         let lines: Vec<&str> = shown.lines().collect();
-        assert_eq!(lines[0], "ID             STATUS");
-        assert_eq!(lines[1], "one            approved");
+        assert_eq!(lines[0], "ID            STATUS");
+        assert_eq!(lines[1], "one           approved");
         assert!(lines[2].starts_with("a\u{fffd}[2J longer  xxx") && lines[2].ends_with('…'), "{}", lines[2]);
         assert_eq!(lines.len(), 3);
     }

@@ -1,0 +1,438 @@
+//! Carrying out the two tasks of a chaincode proposal on the organization's own peers.
+//!
+//! The loop around [`State`]: it does what the state asks for, feeds the result in, and waits where something is only
+//! down or busy. What is done already (installed, approved, committed, told) counts as done, so that a task may be run
+//! again at any point.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use crate::client::lifecycle::{Approval, Commitment, LifecycleError};
+use crate::client::{Channel, Client, Peer, SubmitError};
+use crate::fabric::names::PackageId;
+use crate::fabric::package::{Package, ccaas};
+use crate::opssc::chaincode_ops::{HistoryQuery, PackageType, Task as OpsTask, TaskStatus, TaskStatusUpdate};
+use crate::opssc::calls::ChaincodeOps;
+use crate::runtime::CancellationToken;
+use crate::runtime::retry::Backoff;
+
+use super::config::ChaincodeServers;
+use super::plan::{self, Plan};
+use super::progress::{Happening, Progress, Reporter, Step};
+use super::standing::{self, Standing};
+use super::task::{Ending, Input, Kind, Report, State};
+use super::text;
+use super::trouble::Trouble;
+
+/// How often a refusal by a node is looked at again before it is believed: it may be behind the others.
+const LOOKS: usize = 5;
+
+/// The agent was told to stop before the task ended. It is taken up again after the next start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Abandoned;
+
+/// What carries out tasks in the name of one organization.
+pub(super) struct Operations {
+    pub(super) client: Client,
+    pub(super) ledger: ChaincodeOps,
+    pub(super) servers: ChaincodeServers,
+    pub(super) reporter: Arc<dyn Reporter>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Operations {
+    /// Runs one task to its end.
+    ///
+    /// # Cancel safety
+    /// Dropping it ends the wait; a step under way may still take effect, and counts as done when the task runs again.
+    pub(super) async fn run(&self, kind: Kind, proposal_id: &str, first: Happening) -> Result<Ending, Abandoned> {
+        let shown = text::bounded(proposal_id, 80);
+        let span = tracing::info_span!("task", task = kind.as_str(), proposal = %shown);
+        let task = Task {
+            operations: self,
+            kind,
+            id: proposal_id,
+            shown,
+            found: None,
+            package: None,
+            installed: BTreeSet::new(),
+            readiness_looks: 0,
+        };
+        task.run(first).instrument(span).await
+    }
+}
+
+/// What the proposal asks for, as the ledger has it now.
+struct Found {
+    plan: Plan,
+    channel: Channel,
+}
+
+struct Task<'a> {
+    operations: &'a Operations,
+    kind: Kind,
+    id: &'a str,
+    shown: String,
+    found: Option<Found>,
+    package: Option<Package>,
+    installed: BTreeSet<String>,
+    readiness_looks: usize,
+}
+
+impl Task<'_> {
+    async fn run(mut self, first: Happening) -> Result<Ending, Abandoned> {
+        let begun = Instant::now();
+        self.report(None, first);
+        let mut state = State::first(self.kind);
+        let schedule = || Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
+        let (mut waits, mut looks) = (schedule(), 0);
+        let ending = loop {
+            if let State::Ended(ending) = state {
+                break ending;
+            }
+            if self.operations.stop.is_cancelled() {
+                return Err(Abandoned);
+            }
+            let step = self.step_of(&state);
+            match self.work(&state).await {
+                Ok(input) => {
+                    state = state.next(input);
+                    (waits, looks) = (schedule(), 0);
+                }
+                Err(trouble) => {
+                    looks += 1;
+                    let final_word = match &trouble {
+                        Trouble::Passing(_) => false,
+                        // Only the contract can refuse a report; giving up would tell nobody.
+                        Trouble::Doubtful(_) => looks >= LOOKS && !matches!(state, State::Reporting(_)),
+                        Trouble::Definite(_) => true,
+                    };
+                    if final_word {
+                        let error = trouble.reason().to_owned();
+                        self.report(None, Happening::Refused { step, error: error.clone() });
+                        state = state.next(Input::Refused(error));
+                        (waits, looks) = (schedule(), 0);
+                    } else {
+                        let again_in = waits.next().unwrap_or(Duration::from_secs(30));
+                        let error = trouble.reason().to_owned();
+                        self.report(None, Happening::Waiting { step, again_in, error });
+                        if self.operations.stop.run_until_cancelled(tokio::time::sleep(again_in)).await.is_none() {
+                            return Err(Abandoned);
+                        }
+                    }
+                }
+            }
+        };
+        let outcome = match &ending {
+            Ending::Reported(Report::Prepared(package)) => format!("prepared, package {package}"),
+            Ending::Reported(Report::Committed) => "committed".to_owned(),
+            Ending::Reported(Report::Failed(reason)) => format!("failed: {reason}"),
+            Ending::Skipped(reason) => format!("nothing to do: {reason}"),
+        };
+        self.report(None, Happening::Ended { outcome, elapsed: begun.elapsed() });
+        Ok(ending)
+    }
+
+    fn step_of(&self, state: &State) -> Step {
+        match state {
+            State::Validating => Step::Validate,
+            State::Packaging => Step::Package,
+            State::Installing(_) => Step::Install,
+            State::Approving(_) => Step::Approve,
+            State::CheckingReadiness => Step::CheckReadiness,
+            State::Committing => Step::Commit,
+            State::Reporting(_) | State::Ended(_) => match self.kind {
+                Kind::PrepareToDeploy => Step::Acknowledge,
+                Kind::Deploy => Step::Notify,
+            },
+        }
+    }
+
+    async fn work(&mut self, state: &State) -> Result<Input, Trouble> {
+        let begun = Instant::now();
+        let step = self.step_of(state);
+        if step != Step::Install {
+            self.report(None, Happening::Started(step));
+        }
+        let (input, detail) = match state {
+            State::Validating => self.validate().await?,
+            State::Packaging => self.package()?,
+            State::Installing(package) => return self.install(package).await,
+            State::Approving(package) => self.approve(package).await?,
+            State::CheckingReadiness => self.check_readiness().await?,
+            State::Committing => self.commit().await?,
+            State::Reporting(report) => self.tell(report).await?,
+            State::Ended(_) => return Ok(Input::Reported),
+        };
+        self.report(None, Happening::Finished { step, elapsed: begun.elapsed(), detail });
+        Ok(input)
+    }
+
+    /// Reads the proposal again and, when the task is due, works out what it asks for.
+    async fn look(&mut self) -> Result<Option<Input>, Trouble> {
+        let ledger = &self.operations.ledger;
+        // Whoever sends the event has the proposal: a peer that does not know it is behind.
+        let proposal = ledger.get_proposal(self.id).await.map_err(|error| Trouble::passing(text::chain(&error)))?;
+        match standing::of_status(self.kind, &proposal.status) {
+            Standing::Due => {}
+            Standing::Early(reason) => return Err(Trouble::passing(reason)),
+            Standing::Over(reason) => return Ok(Some(Input::Obsolete(reason))),
+        }
+        if self.told().await?.is_some_and(|(status, _)| status == TaskStatus::Success) {
+            return Ok(Some(Input::Obsolete("this organization has already reported success".to_owned())));
+        }
+        let plan = Plan::of(&proposal).map_err(Trouble::definite)?;
+        let channel = self.operations.client.channel(plan.channel.clone());
+        self.found = Some(Found { plan, channel });
+        Ok(None)
+    }
+
+    /// What the own organization has told about this task so far.
+    async fn told(&self) -> Result<Option<(TaskStatus, String)>, Trouble> {
+        let own = self.operations.client.msp_id();
+        let task = match self.kind {
+            Kind::PrepareToDeploy => OpsTask::Acknowledge,
+            Kind::Deploy => OpsTask::Commit,
+        };
+        let query = HistoryQuery { proposal_id: self.id.to_owned(), task: Some(task), org_id: own.to_string() };
+        let histories = self
+            .operations
+            .ledger
+            .get_histories(&query)
+            .await
+            .map_err(|error| Trouble::passing(text::chain(&error)))?;
+        let told = standing::told(self.kind, own, histories.values());
+        Ok(told.map(|history| (history.status.clone(), history.data.clone())))
+    }
+
+    fn found(&self) -> Result<&Found, Trouble> {
+        // Every task begins by finding its proposal.
+        self.found.as_ref().ok_or_else(|| Trouble::passing("the proposal has not been read yet"))
+    }
+
+    async fn validate(&mut self) -> Result<(Input, String), Trouble> {
+        if let Some(input) = self.look().await? {
+            return Ok((input, String::new()));
+        }
+        let Found { plan, channel, .. } = self.found()?;
+        match &plan.package_type {
+            PackageType::Ccaas if self.operations.servers.launch_from_agent => {
+                return Err(Trouble::definite(
+                    "this agent cannot launch chaincode servers: run the server and set CC_SERVER_LAUNCH_FROM_AGENT to false",
+                ));
+            }
+            PackageType::Ccaas => {}
+            other => {
+                return Err(Trouble::definite(format!(
+                    "package type {} is not supported by this agent, only ccaas is",
+                    text::bounded(other.as_str(), 40)
+                )));
+            }
+        }
+        self.check_membership(channel).await?;
+        let committed = channel
+            .lifecycle()
+            .committed(plan.chaincode())
+            .await
+            .map_err(|error| lifecycle_trouble(&error))?
+            .map(|committed| plan::Committed {
+                sequence: committed.definition.sequence,
+                same_content: committed.definition.clone().with_defaults() == plan.definition.clone().with_defaults(),
+                approved: committed.approvals.get(self.operations.client.msp_id()).copied().unwrap_or(false),
+            });
+        plan::check_sequence(plan.sequence(), committed).map_err(Trouble::doubtful)?;
+        let detail = format!("{} sequence {} on {}", plan.chaincode(), plan.sequence(), plan.channel);
+        Ok((Input::Valid, detail))
+    }
+
+    /// Every own peer must have joined the channel; a peer's own answer to a call there is harder to understand.
+    async fn check_membership(&self, channel: &Channel) -> Result<(), Trouble> {
+        let client = &self.operations.client;
+        for peer in client.peers() {
+            let joined =
+                client.joined_channels(peer).await.map_err(|error| Trouble::of(&error, error.is_retryable()))?;
+            if !joined.contains(channel.name()) {
+                let peer = peer.name();
+                return Err(Trouble::doubtful(format!("{peer} has not joined channel {}", channel.name())));
+            }
+        }
+        Ok(())
+    }
+
+    fn package(&mut self) -> Result<(Input, String), Trouble> {
+        let Found { plan, .. } = self.found()?;
+        let address = self.operations.servers.address_of(plan.chaincode(), plan.sequence());
+        let package = ccaas::package(&plan.label, &ccaas::Connection::plain(address.as_str()))
+            .map_err(|error| Trouble::definite(text::chain(&error)))?;
+        let id = package.id().clone();
+        self.package = Some(package);
+        Ok((Input::Packaged(id.clone()), format!("{id} for the server at {address}")))
+    }
+
+    /// Installs on all peers at the same time; those that have the package already are not asked again.
+    async fn install(&mut self, expected: &PackageId) -> Result<Input, Trouble> {
+        let Some(package) = self.package.as_ref() else { return Err(Trouble::passing("there is no package yet")) };
+        let peers: Vec<&Peer> =
+            self.operations.client.peers().iter().filter(|peer| !self.installed.contains(peer.name())).collect();
+        let results = join_all(peers.iter().map(|peer| self.install_on(peer, package, expected))).await;
+        let mut trouble: Option<Trouble> = None;
+        let mut done = Vec::new();
+        for (peer, result) in peers.iter().zip(results) {
+            match (result, &trouble) {
+                (Ok(()), _) => done.push(peer.name().to_owned()),
+                // A definite refusal outweighs a peer that is only down.
+                (Err(found @ Trouble::Definite(_)), _) | (Err(found), None) => trouble = Some(found),
+                (Err(_), Some(_)) => {}
+            }
+        }
+        self.installed.extend(done);
+        trouble.map_or(Ok(Input::Installed), Err)
+    }
+
+    async fn install_on(&self, peer: &Peer, package: &Package, expected: &PackageId) -> Result<(), Trouble> {
+        let begun = Instant::now();
+        self.report(Some(peer.name()), Happening::Started(Step::Install));
+        let installed = self
+            .operations
+            .client
+            .peer_lifecycle(peer)
+            .install(package)
+            .await
+            .map_err(|error| lifecycle_trouble(&error))?;
+        if installed != *expected {
+            return Err(Trouble::definite(format!(
+                "{} calls the package {installed}, but it is {expected}",
+                peer.name()
+            )));
+        }
+        let finished =
+            Happening::Finished { step: Step::Install, elapsed: begun.elapsed(), detail: installed.to_string() };
+        self.report(Some(peer.name()), finished);
+        Ok(())
+    }
+
+    async fn approve(&self, package: &PackageId) -> Result<(Input, String), Trouble> {
+        let Found { plan, channel, .. } = self.found()?;
+        let approval = channel
+            .lifecycle()
+            .approve(&plan.definition, Some(package))
+            .await
+            .map_err(|error| lifecycle_trouble(&error))?;
+        Ok((Input::Approved, approval_in_words(&approval)))
+    }
+
+    async fn check_readiness(&mut self) -> Result<(Input, String), Trouble> {
+        if let Some(input) = self.look().await? {
+            return Ok((input, String::new()));
+        }
+        if self.is_committed().await? {
+            return Ok((Input::Committed, "it is committed already".to_owned()));
+        }
+        let Found { plan, channel, .. } = self.found()?;
+        let readiness = channel
+            .lifecycle()
+            .readiness(&plan.definition)
+            .await
+            .map_err(|error| lifecycle_trouble(&error))?;
+        let missing: Vec<String> =
+            readiness.iter().filter(|(_, ready)| !**ready).map(|(organization, _)| organization.to_string()).collect();
+        let ready: Vec<String> =
+            readiness.iter().filter(|(_, ready)| **ready).map(|(organization, _)| organization.to_string()).collect();
+        let is_majority = ready.len() > missing.len();
+        self.readiness_looks += 1;
+        if missing.is_empty() || (is_majority && self.readiness_looks >= LOOKS) {
+            return Ok((Input::Ready, format!("approved by {}", ready.join(", "))));
+        }
+        Err(Trouble::doubtful(format!("the definition is not approved as proposed by {}", missing.join(", "))))
+    }
+
+    /// Whether the proposed sequence is committed; another content under it cannot be made good.
+    async fn is_committed(&self) -> Result<bool, Trouble> {
+        let Found { plan, channel, .. } = self.found()?;
+        let committed = channel
+            .lifecycle()
+            .committed(plan.chaincode())
+            .await
+            .map_err(|error| lifecycle_trouble(&error))?;
+        let Some(committed) = committed else { return Ok(false) };
+        if committed.definition.sequence == plan.sequence()
+            && committed.definition.clone().with_defaults() != plan.definition.clone().with_defaults()
+        {
+            let sequence = plan.sequence();
+            return Err(Trouble::definite(format!("another definition is committed with sequence {sequence}")));
+        }
+        Ok(committed.definition.sequence >= plan.sequence())
+    }
+
+    async fn commit(&self) -> Result<(Input, String), Trouble> {
+        // An attempt whose outcome was unknown may have succeeded, or another organization may have been faster.
+        if self.is_committed().await? {
+            return Ok((Input::Committed, "it is committed already".to_owned()));
+        }
+        let Found { plan, channel, .. } = self.found()?;
+        let commitment = channel
+            .lifecycle()
+            .commit(&plan.definition)
+            .await
+            .map_err(|error| lifecycle_trouble(&error))?;
+        Ok((Input::Committed, commitment_in_words(&commitment)))
+    }
+
+    /// Puts the report on the ledger, unless it is there.
+    async fn tell(&self, report: &Report) -> Result<(Input, String), Trouble> {
+        let status = if report.is_success() { TaskStatus::Success } else { TaskStatus::Failure };
+        let data = report.data();
+        if self.told().await?.is_some_and(|told| told == (status.clone(), data.clone())) {
+            return Ok((Input::Reported, "it was told before".to_owned()));
+        }
+        let update = TaskStatusUpdate::new(self.id, status).with_data(data);
+        let ledger = &self.operations.ledger;
+        let told = match self.kind {
+            Kind::PrepareToDeploy => ledger.acknowledge(&update).await,
+            Kind::Deploy => ledger.notify_commit_result(&update).await,
+        };
+        let committed = told.map_err(|error| Trouble::passing(text::chain(&error)))?;
+        Ok((Input::Reported, format!("block {}", committed.block)))
+    }
+
+    fn report(&self, peer: Option<&str>, happening: Happening) {
+        let progress = Progress {
+            organization: self.operations.client.msp_id().clone(),
+            proposal: self.shown.clone(),
+            task: self.kind,
+            peer: peer.map(str::to_owned),
+            happening,
+        };
+        progress.log();
+        self.operations.reporter.report(&progress);
+    }
+}
+
+/// What an error of the lifecycle means here, where every step may be done again.
+fn lifecycle_trouble(error: &LifecycleError) -> Trouble {
+    let passing = match error {
+        LifecycleError::Submit(SubmitError::Undecided { .. }) => true,
+        LifecycleError::NotReady { .. } => false,
+        other => other.is_retryable(),
+    };
+    Trouble::of(error, passing)
+}
+
+fn approval_in_words(approval: &Approval) -> String {
+    match approval {
+        Approval::New(committed) => format!("block {}", committed.block),
+        Approval::Already => "it was approved already".to_owned(),
+    }
+}
+
+fn commitment_in_words(commitment: &Commitment) -> String {
+    match commitment {
+        Commitment::New(committed) => format!("block {}", committed.block),
+        Commitment::Already => "it was committed already".to_owned(),
+    }
+}

@@ -1,0 +1,204 @@
+//! A proposal made into what Fabric is asked for, or the reason why it cannot be.
+//!
+//! Pure. A proposal is written by another organization and anything may stand in it; past this module there are only
+//! checked names and a definition.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+
+use crate::fabric::lifecycle::ChaincodeDefinition;
+use crate::fabric::names::{ChaincodeName, ChannelName, Label};
+use crate::fabric::policy::ApplicationPolicy;
+use crate::opssc::chaincode_ops::{PackageType, Proposal};
+
+/// What a proposal asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Plan {
+    /// The channel to deploy to.
+    pub(super) channel: ChannelName,
+    /// What is approved and committed.
+    pub(super) definition: ChaincodeDefinition,
+    /// The package's label.
+    pub(super) label: Label,
+    /// What to package.
+    pub(super) package_type: PackageType,
+}
+
+impl Plan {
+    /// The plan of `proposal`.
+    ///
+    /// # Errors
+    /// Why it cannot be carried out by anybody.
+    pub(super) fn of(proposal: &Proposal) -> Result<Self, String> {
+        let channel = ChannelName::parse(proposal.channel_id.as_str()).map_err(|error| error.to_string())?;
+        let name = ChaincodeName::parse(proposal.chaincode_name.as_str()).map_err(|error| error.to_string())?;
+        let proposed = &proposal.chaincode_definition;
+        if proposed.sequence < 1 {
+            return Err(format!("sequence {} is not valid: it must be 1 or more", proposed.sequence));
+        }
+        let label = Label::parse(format!("{name}-{}", proposed.sequence)).map_err(|error| error.to_string())?;
+        let mut definition = ChaincodeDefinition::new(name, proposed.sequence.to_string(), proposed.sequence);
+        definition.init_required = proposed.init_required;
+        definition.validation_parameter = endorsement_policy(&proposed.validation_parameter)?;
+        if !proposed.collections.is_empty() {
+            return Err("private data collections are not supported yet".to_owned());
+        }
+        Ok(Self { channel, definition, label, package_type: proposal.chaincode_package.package_type.clone() })
+    }
+
+    /// The chaincode's name.
+    pub(super) fn chaincode(&self) -> &ChaincodeName {
+        &self.definition.name
+    }
+
+    /// The proposed sequence.
+    pub(super) fn sequence(&self) -> i64 {
+        self.definition.sequence
+    }
+}
+
+/// The validation parameter of a definition, out of base64 of a policy's text.
+///
+/// # Errors
+/// Why it is not valid.
+pub(crate) fn endorsement_policy(base64: &str) -> Result<Bytes, String> {
+    let text = BASE64_STANDARD.decode(base64).map_err(|error| format!("the validation parameter is not base64: {error}"))?;
+    let text = String::from_utf8(text).map_err(|_| "the validation parameter is not UTF-8".to_owned())?;
+    let policy = if text.starts_with('/') {
+        ApplicationPolicy::parse_flags("", &text)
+    } else {
+        ApplicationPolicy::parse_flags(&text, "")
+    };
+    let policy = policy.map_err(|error| format!("the validation parameter is not valid: {error}"))?;
+    Ok(policy.map(|policy| policy.encode()).unwrap_or_default())
+}
+
+/// What is known of the chaincode that is to be deployed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Committed {
+    /// The committed sequence.
+    pub(super) sequence: i64,
+    /// Whether its content is the proposed one.
+    pub(super) same_content: bool,
+    /// Whether the own organization has approved it.
+    pub(super) approved: bool,
+}
+
+/// Whether a proposed sequence may be prepared now: it is the next one, or the committed one for an organization that
+/// has not approved that yet.
+///
+/// # Errors
+/// Why not.
+pub(super) fn check_sequence(proposed: i64, committed: Option<Committed>) -> Result<(), String> {
+    let Some(committed) = committed else {
+        return match proposed {
+            1 => Ok(()),
+            _ => Err(format!("the proposed sequence is {proposed}, but no definition is committed: it must be 1")),
+        };
+    };
+    let next = committed.sequence.saturating_add(1);
+    if proposed == committed.sequence && !committed.approved {
+        if committed.same_content {
+            return Ok(());
+        }
+        return Err(format!("another definition than the proposed one is committed with sequence {proposed}"));
+    }
+    if proposed == next {
+        return Ok(());
+    }
+    Err(format!(
+        "the proposed sequence is {proposed}, but sequence {} is committed: it must be {next}",
+        committed.sequence
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proposal(channel: &str, name: &str, sequence: i64, parameter: &[u8], collections: &[u8]) -> Proposal {
+        serde_json::from_value(serde_json::json!({
+            "ID": "p", "creator": "Org1MSP", "channelID": channel, "chaincodeName": name, "status": "approved",
+            "chaincodePackage": {"repository": "a/b", "commitID": "main", "type": "ccaas"},
+            "chaincodeDefinition": {
+                "sequence": sequence, "initRequired": false,
+                "validationParameter": BASE64_STANDARD.encode(parameter),
+                "collections": BASE64_STANDARD.encode(collections),
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_plan_is_made_of_checked_names() {
+        let plan = Plan::of(&proposal("mychannel", "asset", 3, b"/Channel/Application/Endorsement", b"")).unwrap();
+        assert_eq!((plan.channel.as_str(), plan.chaincode().as_str(), plan.sequence()), ("mychannel", "asset", 3));
+        assert_eq!((plan.label.as_str(), plan.definition.version.as_str()), ("asset-3", "3"));
+        assert!(!plan.definition.validation_parameter.is_empty() && plan.definition.collections.is_none());
+    }
+
+    #[test]
+    fn hostile_proposals_are_refused_with_a_reason() {
+        let long = "x".repeat(1 << 20);
+        let policy: &[u8] = b"/Channel/Application/Endorsement";
+        let deep = "OR(".repeat(200_000);
+        for (shown, proposal) in [
+            ("channel", proposal("../../etc", "asset", 1, policy, b"")),
+            ("channel", proposal(&long, "asset", 1, policy, b"")),
+            ("name", proposal("mychannel", "..", 1, policy, b"")),
+            ("name", proposal("mychannel", "$(reboot)", 1, policy, b"")),
+            ("name", proposal("mychannel", &long, 1, policy, b"")),
+            ("name", proposal("mychannel", "a\u{0}b", 1, policy, b"")),
+            ("label", proposal("mychannel", "_a", 1, policy, b"")),
+            ("sequence", proposal("mychannel", "asset", 0, policy, b"")),
+            ("sequence", proposal("mychannel", "asset", i64::MIN, policy, b"")),
+            ("parameter", proposal("mychannel", "asset", 1, b"\xff\xfe", b"")),
+            ("parameter", proposal("mychannel", "asset", 1, b"OR('Org1MSP.nobody')", b"")),
+            ("parameter", proposal("mychannel", "asset", 1, deep.as_bytes(), b"")),
+            ("parameter", proposal("mychannel", "asset", 1, long.as_bytes(), b"")),
+            ("collections", proposal("mychannel", "asset", 1, policy, b"{")),
+            ("collections", proposal("mychannel", "asset", 1, policy, b"\xff")),
+            ("collections", proposal("mychannel", "asset", 1, policy, "[".repeat(1 << 20).as_bytes())),
+        ] {
+            let reason = Plan::of(&proposal).expect_err(shown);
+            assert!(!reason.is_empty(), "for {shown}");
+        }
+        let mut not_base64 = proposal("mychannel", "asset", 1, policy, b"");
+        not_base64.chaincode_definition.validation_parameter = "\u{1b}%%".to_owned();
+        assert!(Plan::of(&not_base64).is_err());
+        not_base64.chaincode_definition = serde_json::from_str(
+            r#"{"sequence":1,"validationParameter":"L0NoYW5uZWwvQXBwbGljYXRpb24vRW5kb3JzZW1lbnQ=","collections":"%"}"#,
+        )
+        .unwrap();
+        assert!(Plan::of(&not_base64).is_err());
+    }
+
+    #[test]
+    fn the_highest_sequence_is_no_trap() {
+        assert!(Plan::of(&proposal("mychannel", "asset", i64::MAX, b"/Channel/Application/Endorsement", b"")).is_ok());
+        let committed = Committed { sequence: i64::MAX, same_content: false, approved: true };
+        assert!(check_sequence(1, Some(committed)).is_err());
+    }
+
+    #[test]
+    fn sequences_follow_one_another() {
+        let at = |sequence, same_content, approved| Some(Committed { sequence, same_content, approved });
+        for (proposed, committed, valid) in [
+            (1, None, true),
+            (2, None, false),
+            (i64::MAX, None, false),
+            (2, at(1, false, true), true),
+            (3, at(1, false, true), false),
+            (i64::MAX, at(1, false, true), false),
+            (1, at(1, true, true), false),
+            (1, at(1, true, false), true),
+            (1, at(1, false, false), false),
+            (1, at(2, true, false), false),
+            // The next one, even though the committed one was not approved here.
+            (3, at(2, false, false), true),
+        ] {
+            assert_eq!(check_sequence(proposed, committed).is_ok(), valid, "{proposed} after {committed:?}");
+        }
+    }
+}

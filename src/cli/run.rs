@@ -1,0 +1,35 @@
+//! `opssc-agent run`: the daemon, until SIGTERM or SIGINT.
+
+use std::ffi::OsString;
+
+use anyhow::Context as _;
+
+use super::failure::Exit;
+use super::logging;
+use super::settings::SettingFlags;
+use super::signals::Signals;
+use crate::agent::Agent;
+use crate::runtime::CancellationToken;
+
+pub(super) fn run(flags: &SettingFlags, environment: &dyn Fn(&str) -> Option<OsString>) -> anyhow::Result<Exit> {
+    let settings = flags.settings(environment)?;
+    logging::start(settings.log_level, settings.log_format);
+    // One thread: the agent waits for others nearly all the time, and a second thread costs memory.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    runtime.block_on(async {
+        let agent = Agent::open(settings).await?;
+        let stop = CancellationToken::new();
+        let mut signals = Signals::new()?;
+        let running = agent.run(stop.clone());
+        tokio::pin!(running);
+        tokio::select! {
+            result = &mut running => result?,
+            name = signals.next() => {
+                tracing::info!(signal = name, "told to stop");
+                stop.cancel();
+                running.await?;
+            }
+        }
+        Ok(Exit::Done)
+    })
+}
