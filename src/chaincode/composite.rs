@@ -28,7 +28,8 @@ pub fn key<A: AsRef<str>>(object_type: &str, attributes: &[A]) -> Result<String,
     for part in parts() {
         if let Some((at, found)) = part.char_indices().find(|(_, c)| [SEPARATOR, CEILING].contains(c)) {
             return Err(StubError::InvalidKey(format!(
-                "a part of a composite key holds U+{:04X} at position {at}",
+                "input contains unicode U+{:04X} starting at position [{at}]. U+0000 and U+10FFFF are not allowed in \
+                 the input attribute of a composite key",
                 u32::from(found)
             )));
         }

@@ -6,6 +6,8 @@
 pub mod calls;
 pub mod chaincode_ops;
 pub mod channel_ops;
+#[cfg(feature = "opssc-contracts")]
+pub mod contracts;
 mod event;
 
 pub use event::EventError;
