@@ -11,7 +11,8 @@ pub mod dsl;
 mod evaluate;
 
 pub use application::ApplicationPolicy;
-pub use evaluate::{distinct, evaluate};
+pub(crate) use evaluate::{Candidate, suffices};
+pub use evaluate::{Member, distinct, evaluate, evaluate_members};
 
 /// Why a policy cannot be had from what was given, or is not satisfied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,0 +1,205 @@
+//! The policies of a channel, by path, with the ones that are made of others.
+//!
+//! A module of its own because an implicit policy (`MAJORITY Admins`) means the policies of that name one level below,
+//! so it can be judged within the tree only.
+//!
+//! Source: Fabric 3.1.5 `common/policies`.
+
+use std::collections::BTreeMap;
+
+use prost::Message as _;
+
+use crate::fabric::identity::Identity;
+use crate::fabric::policy::{Candidate, Member, PolicyError, distinct, suffices};
+use crate::pb::common::implicit_meta_policy::Rule as Quorum;
+use crate::pb::common::policy::PolicyType;
+use crate::pb::common::{ConfigGroup, ConfigPolicy, ImplicitMetaPolicy, SignaturePolicyEnvelope};
+
+/// All policies of a channel.
+#[derive(Debug, Clone)]
+pub struct PolicySet {
+    root: Node,
+}
+
+#[derive(Debug, Clone)]
+struct Node {
+    rules: BTreeMap<String, Rule>,
+    children: BTreeMap<String, Node>,
+}
+
+#[derive(Debug, Clone)]
+enum Rule {
+    Signature(SignaturePolicyEnvelope),
+    Implicit {
+        quorum: Quorum,
+        name: String,
+    },
+    /// Of an unknown type or unreadable: satisfied by nobody.
+    Broken(String),
+}
+
+impl Rule {
+    fn read(policy: &ConfigPolicy) -> Self {
+        let Some(policy) = &policy.policy else { return Self::Broken("it is empty".to_owned()) };
+        let broken = |error: prost::DecodeError| Self::Broken(error.to_string());
+        match PolicyType::try_from(policy.r#type) {
+            Ok(PolicyType::Signature) => {
+                SignaturePolicyEnvelope::decode(policy.value.clone()).map_or_else(broken, Self::Signature)
+            }
+            Ok(PolicyType::ImplicitMeta) => {
+                ImplicitMetaPolicy::decode(policy.value.clone()).map_or_else(broken, |meta| {
+                    match Quorum::try_from(meta.rule) {
+                        Ok(quorum) => Self::Implicit { quorum, name: meta.sub_policy },
+                        Err(_) => Self::Broken(format!("unknown rule {}", meta.rule)),
+                    }
+                })
+            }
+            _ => Self::Broken(format!("unknown type {}", policy.r#type)),
+        }
+    }
+}
+
+impl Node {
+    fn read(group: &ConfigGroup) -> Self {
+        Self {
+            rules: group.policies.iter().map(|(name, policy)| (name.clone(), Rule::read(policy))).collect(),
+            children: group.groups.iter().map(|(name, group)| (name.clone(), Self::read(group))).collect(),
+        }
+    }
+
+    /// Says what is lacking, if anything.
+    fn judge<C: Candidate>(&self, name: &str, candidates: &[C]) -> Result<(), String> {
+        match self.rules.get(name) {
+            None => Err(format!("there is no policy {name:?}")),
+            Some(Rule::Broken(reason)) => Err(format!("it cannot be read: {reason}")),
+            Some(Rule::Signature(policy)) if suffices(policy, candidates) => Ok(()),
+            Some(Rule::Signature(_)) => Err(format!("the {} signers do not suffice", candidates.len())),
+            Some(Rule::Implicit { quorum, name }) => {
+                let needed = match quorum {
+                    _ if self.children.is_empty() => 0,
+                    Quorum::Any => 1,
+                    Quorum::All => self.children.len(),
+                    Quorum::Majority => self.children.len() / 2 + 1,
+                };
+                let met = self.children.values().filter(|child| child.judge(name, candidates).is_ok()).count();
+                if met >= needed {
+                    return Ok(());
+                }
+                Err(format!(
+                    "{met} of {} policies {name:?} below it are satisfied, needed are {needed}",
+                    self.children.len()
+                ))
+            }
+        }
+    }
+}
+
+impl PolicySet {
+    /// Reads the policies of a channel group.
+    pub(crate) fn read(channel: &ConfigGroup) -> Self {
+        Self { root: Node::read(channel) }
+    }
+
+    /// The node of a path and the name of the policy in it.
+    fn find<'a>(&self, path: &'a str) -> Result<(&Node, &'a str), PolicyError> {
+        let unknown = || PolicyError::Unknown { path: path.to_owned() };
+        let mut parts = path.strip_prefix("/Channel/").ok_or_else(unknown)?.split('/');
+        let name = parts.next_back().ok_or_else(unknown)?;
+        let mut node = &self.root;
+        for part in parts {
+            node = node.children.get(part).ok_or_else(unknown)?;
+        }
+        if node.rules.contains_key(name) { Ok((node, name)) } else { Err(unknown()) }
+    }
+
+    /// Whether the channel has the policy.
+    pub fn contains(&self, path: &str) -> bool {
+        self.find(path).is_ok()
+    }
+
+    /// The policy of a path when it is one of signatures itself.
+    pub fn signature_policy(&self, path: &str) -> Option<&SignaturePolicyEnvelope> {
+        let (node, name) = self.find(path).ok()?;
+        match node.rules.get(name) {
+            Some(Rule::Signature(policy)) => Some(policy),
+            _ => None,
+        }
+    }
+
+    /// That `signers`, whose signatures were verified, satisfy the policy, such as `/Channel/Application/Writers`.
+    ///
+    /// # Errors
+    /// [`PolicyError::Unknown`] when there is no such policy, [`PolicyError::Unsatisfied`] when they do not.
+    pub fn evaluate(&self, path: &str, signers: &[Identity]) -> Result<(), PolicyError> {
+        self.judge(path, &distinct(signers))
+    }
+
+    /// The same beforehand: whether signatures of such members would satisfy the policy.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn evaluate_members(&self, path: &str, members: &[Member]) -> Result<(), PolicyError> {
+        self.judge(path, members)
+    }
+
+    fn judge<C: Candidate>(&self, path: &str, candidates: &[C]) -> Result<(), PolicyError> {
+        let (node, name) = self.find(path)?;
+        node.judge(name, candidates).map_err(|reason| PolicyError::Unsatisfied { path: path.to_owned(), reason })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fabric::identity::Role;
+    use crate::fabric::names::MspId;
+    use crate::fabric::policy::dsl;
+    use crate::pb::common::Policy;
+
+    fn policy(r#type: PolicyType, value: Vec<u8>) -> ConfigPolicy {
+        let policy = Policy { r#type: r#type as i32, value: value.into() };
+        ConfigPolicy { version: 0, policy: Some(policy), mod_policy: String::new() }
+    }
+
+    fn tree(organizations: &[&str], quorum: Quorum) -> PolicySet {
+        let mut channel = ConfigGroup::default();
+        let implicit = ImplicitMetaPolicy { sub_policy: "Endorsement".to_owned(), rule: quorum as i32 };
+        channel.policies.insert("Rule".to_owned(), policy(PolicyType::ImplicitMeta, implicit.encode_to_vec()));
+        for name in organizations {
+            let rule = dsl::parse(&format!("OR('{name}.peer')")).unwrap();
+            let mut group = ConfigGroup::default();
+            group.policies.insert("Endorsement".to_owned(), policy(PolicyType::Signature, rule.encode_to_vec()));
+            channel.groups.insert((*name).to_owned(), group);
+        }
+        PolicySet::read(&channel)
+    }
+
+    #[test]
+    fn implicit_policies_count_what_is_below() {
+        let peers = |names: &[&str]| -> Vec<Member> {
+            names.iter().map(|name| Member { msp_id: MspId::parse(*name).unwrap(), role: Role::Peer }).collect()
+        };
+        for (organizations, quorum, signers, satisfied) in [
+            (&["A", "B", "C"][..], Quorum::Majority, &["A", "B"][..], true),
+            (&["A", "B", "C"], Quorum::Majority, &["A", "A"], false),
+            (&["A", "B"], Quorum::Majority, &["A"], false),
+            (&["A", "B"], Quorum::Any, &["B"], true),
+            (&["A", "B"], Quorum::Any, &["C"], false),
+            (&["A", "B"], Quorum::All, &["A"], false),
+            (&["A", "B"], Quorum::All, &["B", "A"], true),
+            (&[], Quorum::Majority, &[], true),
+        ] {
+            let result = tree(organizations, quorum).evaluate_members("/Channel/Rule", &peers(signers));
+            assert_eq!(result.is_ok(), satisfied, "{quorum:?} of {organizations:?} by {signers:?}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_paths_are_told_from_unsatisfied_ones() {
+        let set = tree(&["A"], Quorum::Any);
+        for path in ["/Channel/Other", "/Channel", "Rule", "/Channel/X/Endorsement", ""] {
+            assert!(matches!(set.evaluate(path, &[]), Err(PolicyError::Unknown { .. })), "for {path:?}");
+        }
+        assert!(matches!(set.evaluate("/Channel/Rule", &[]), Err(PolicyError::Unsatisfied { .. })));
+    }
+}
