@@ -31,13 +31,13 @@ impl Network {
         for organization in self.organizations() {
             let mut approve = self.peer_command(organization, &organization.peers[0]);
             approve.args(["lifecycle", "chaincode", "approveformyorg", "--package-id", package_id]).args(definition);
-            self.order_through(&mut approve, organization);
+            order_through(&mut approve, organization);
             process::run(&mut approve).unwrap_or_else(|error| panic!("approve: {error}"));
         }
         let organization = &self.organizations()[0];
         let mut commit = self.peer_command(organization, &organization.peers[0]);
         commit.args(["lifecycle", "chaincode", "commit"]).args(definition);
-        self.order_through(&mut commit, organization);
+        order_through(&mut commit, organization);
         self.endorse_everywhere(&mut commit);
         process::run(&mut commit).unwrap_or_else(|error| panic!("commit: {error}"));
     }
@@ -48,7 +48,7 @@ impl Network {
         let mut invoke = self.peer_command(organization, &organization.peers[0]);
         invoke.args(["chaincode", "invoke", "--waitForEvent", "--channelID", channel, "--name", chaincode]);
         invoke.arg("--ctor").arg(constructor(arguments));
-        self.order_through(&mut invoke, organization);
+        order_through(&mut invoke, organization);
         self.endorse_everywhere(&mut invoke);
         process::run(&mut invoke)
     }
@@ -67,11 +67,6 @@ impl Network {
         process::run(&mut query)
     }
 
-    fn order_through(&self, command: &mut Command, organization: &Organization) {
-        let orderer = &organization.orderer;
-        command.arg("--orderer").arg(orderer.endpoint.to_string()).arg("--tls").arg("--cafile").arg(orderer.tls_ca());
-    }
-
     fn endorse_everywhere(&self, command: &mut Command) {
         for organization in self.organizations() {
             let peer = &organization.peers[0];
@@ -79,6 +74,11 @@ impl Network {
             command.arg("--tlsRootCertFiles").arg(peer.tls_ca());
         }
     }
+}
+
+fn order_through(command: &mut Command, organization: &Organization) {
+    let orderer = &organization.orderer;
+    command.arg("--orderer").arg(orderer.endpoint.to_string()).arg("--tls").arg("--cafile").arg(orderer.tls_ca());
 }
 
 fn constructor(arguments: &[&str]) -> String {

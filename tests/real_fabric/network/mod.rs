@@ -19,8 +19,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use binaries::Binaries;
+pub use layout::Organization;
 use layout::{Layout, Node as _, Orderer};
-pub use layout::{Organization, Peer};
 pub use poll::{http_get, until};
 use process::Process;
 use tempfile::TempDir;
