@@ -76,19 +76,29 @@ impl OrgLifecycle {
         definition: &ChaincodeDefinition,
         package: Option<&PackageId>,
     ) -> Result<Approval, LifecycleError> {
+        // Asked first: a peer of 2.5 endorses the same approval of a committed definition once more, with nothing in its
+        // write set, and the transaction then fails the endorsement policy.
+        if self.has_approved(definition, package).await {
+            return Ok(Approval::Already);
+        }
         let invocation = Invocation::lifecycle("ApproveChaincodeDefinitionForMyOrg", &definition.approve_args(package));
         match self.channel.submit_with_retry(&invocation, Endorsers::Own, Backoff::conflicts()).await {
             Ok(committed) => Ok(Approval::New(committed)),
-            // Fabric refuses to approve the same again, with a text for each case: what counts is what is approved.
-            Err(error @ SubmitError::Endorse { .. }) if error.refusal().is_some() => {
-                let approved = self.query_approved(&definition.name, Some(definition.sequence)).await;
-                match approved {
-                    Ok(Some(approved)) if approved.is(definition, package) => Ok(Approval::Already),
-                    _ => Err(error.into()),
-                }
+            // The same approval may have come in between. Fabric refuses it with a text for each case: what counts is what
+            // is approved.
+            Err(SubmitError::Endorse { .. } | SubmitError::Invalidated { .. })
+                if self.has_approved(definition, package).await =>
+            {
+                Ok(Approval::Already)
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether exactly this is known to be approved.
+    async fn has_approved(&self, definition: &ChaincodeDefinition, package: Option<&PackageId>) -> bool {
+        let approved = self.query_approved(&definition.name, Some(definition.sequence)).await;
+        matches!(approved, Ok(Some(approved)) if approved.is(definition, package))
     }
 
     /// What the own organization has approved, of a sequence or the newest; `None` when nothing.

@@ -117,6 +117,8 @@ fn gossip(organization: &Organization, endpoint: &str) -> Value {
         "aliveTimeInterval": "500ms",
         "aliveExpirationTimeout": "10s",
         "reconnectInterval": "1s",
+        "dialTimeout": "1s",
+        "connTimeout": "1s",
         "pullInterval": "1s",
         "state": {"enabled": true, "checkInterval": "1s"},
         "pvtData": {

@@ -1,0 +1,112 @@
+//! The organizations of a network as our library sees them, and OpsSC deployed among them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use opssc::client::lifecycle::Commitment;
+use opssc::client::profile::ConnectionProfile;
+use opssc::client::{Client, Endorsers};
+use opssc::fabric::identity::SigningIdentity;
+use opssc::fabric::lifecycle::ChaincodeDefinition;
+use opssc::fabric::names::{ChaincodeName, ChannelName, Label, MspId};
+use opssc::fabric::package::Package;
+use opssc::fabric::package::ccaas::{self, Connection};
+use opssc::fabric::tx::Invocation;
+
+use crate::network::Network;
+use crate::network::ports::Port;
+use crate::network::process::Process;
+use crate::program;
+
+/// How long an approval may take to reach all peers.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The channel of the OpsSC contracts.
+pub const OPS_CHANNEL: &str = "ops-channel";
+
+/// One client for each organization, in the network's order.
+pub struct Consortium {
+    pub clients: Vec<Client>,
+    servers: Vec<Process>,
+}
+
+impl Consortium {
+    /// Connects every organization as its administrator.
+    pub fn connect(network: &Network) -> Self {
+        let clients = network.organizations().iter().map(|organization| {
+            let msp_id = MspId::parse(&organization.msp_id).expect("an MSP ID");
+            let identity = SigningIdentity::load_msp(msp_id, &organization.admin_msp()).expect("the administrator");
+            let profile = ConnectionProfile::load(&organization.connection_profile).expect("the connection profile");
+            Client::builder(Arc::new(identity), profile).build().expect("a client")
+        });
+        Self { clients: clients.collect(), servers: Vec::new() }
+    }
+
+    /// Deploys both contracts on the ops channel, each organization with a server of its own, and registers the channels.
+    pub async fn deploy_opssc(&mut self, network: &Network) {
+        for contract in ["channel-ops", "chaincode-ops"] {
+            let mut packages = Vec::new();
+            for _ in &self.clients {
+                let mut port = Port::reserve();
+                let label = Label::parse(&format!("{contract}_1")).expect("a label");
+                let connection = Connection::plain(port.to_string());
+                let package = ccaas::package(&label, &connection).expect("a package");
+                port.release();
+                self.servers.push(program::serve(network, contract, package.id().as_str(), port.address()));
+                packages.push(package);
+            }
+            let definition = ChaincodeDefinition::new(ChaincodeName::parse(contract).expect("a name"), "1", 1);
+            self.deploy(OPS_CHANNEL, &definition, &packages).await;
+        }
+        let members: Vec<_> = network.organizations().iter().map(|member| member.msp_id.as_str()).collect();
+        let members = serde_json::to_string(&members).expect("a list of names");
+        for channel in network.channels() {
+            let kind = if channel == OPS_CHANNEL { "ops" } else { "application" };
+            let create =
+                Invocation::new("channel-ops", "CreateChannel").arg(channel.clone()).arg(kind).arg(members.clone());
+            let ops = self.clients[0].channel(channel_name(OPS_CHANNEL));
+            ops.submit(&create, Endorsers::AllOrgs)
+                .await
+                .unwrap_or_else(|error| panic!("register {channel}: {error:?}"));
+        }
+    }
+
+    /// Installs and approves a package for each organization, and commits the definition.
+    pub async fn deploy(&self, channel: &str, definition: &ChaincodeDefinition, packages: &[Package]) {
+        let name = &definition.name;
+        for (client, package) in self.clients.iter().zip(packages) {
+            for peer in client.peers() {
+                let installed = client.peer_lifecycle(peer).install(package).await;
+                let installed = installed.unwrap_or_else(|error| panic!("install {name}: {error:?}"));
+                assert_eq!(installed, *package.id());
+            }
+            let lifecycle = client.channel(channel_name(channel)).lifecycle();
+            let approval = lifecycle.approve(definition, Some(package.id())).await;
+            approval.unwrap_or_else(|error| panic!("approve {name} for {}: {error:?}", client.msp_id()));
+        }
+        let lifecycle = self.clients[0].channel(channel_name(channel)).lifecycle();
+        if lifecycle.committed(name).await.is_ok_and(|committed| {
+            committed.is_some_and(|committed| committed.definition.sequence == definition.sequence)
+        }) {
+            let commitment = lifecycle.commit(definition).await.expect("a definition that is committed already");
+            assert_eq!(commitment, Commitment::Already);
+            return;
+        }
+        // The other organizations' approvals reach this peer block by block.
+        let begin = std::time::Instant::now();
+        loop {
+            let readiness = lifecycle.readiness(definition).await.expect("an answer about readiness");
+            if readiness.len() == self.clients.len() && readiness.values().all(|approved| *approved) {
+                break;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{name} is not ready: {readiness:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        lifecycle.commit(definition).await.unwrap_or_else(|error| panic!("commit {name}: {error:?}"));
+    }
+}
+
+/// A channel name that is known to be good.
+pub fn channel_name(name: &str) -> ChannelName {
+    ChannelName::parse(name).expect("a channel name")
+}
