@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use futures_util::stream::{Map, StreamExt as _};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::async_trait;
+use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server as Transport, ServerTlsConfig};
 
 use super::config::{Config, Tls};
@@ -63,7 +64,6 @@ impl Server {
     /// [`ServerError`] where the address or the certificates cannot be used.
     pub async fn bind(config: Config, contract: Arc<dyn Contract>) -> Result<Self, ServerError> {
         let mut transport = Transport::builder()
-            .tcp_nodelay(true)
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(4 * WINDOW)
             .http2_keepalive_interval(Some(KEEPALIVE))
@@ -98,7 +98,7 @@ impl Server {
             .clone()
             .serve_with_incoming_shutdown(
                 service,
-                TcpListenerStream::new(self.listener),
+                TcpIncoming::from(self.listener).with_nodelay(Some(true)),
                 workers.token().cancelled_owned(),
             )
             .await
