@@ -155,9 +155,16 @@ impl Channel {
         schedule: impl IntoIterator<Item = Duration>,
     ) -> Result<Committed, SubmitError> {
         let mut schedule = schedule.into_iter();
+        let mut changed = false;
         loop {
             let error = match self.submit(invocation, endorsers.clone()).await {
                 Err(error) if error.is_conflict() => error,
+                // Once: what an organization too few did not do, the same ones will not do again.
+                Err(error @ SubmitError::Invalidated { code: ValidationCode::EndorsementPolicyFailure, .. })
+                    if endorsers.follow_the_channel() && !std::mem::replace(&mut changed, true) =>
+                {
+                    error
+                }
                 done => return done,
             };
             let Some(wait) = schedule.next() else { return Err(error) };

@@ -122,6 +122,13 @@ pub enum SubmitError {
     },
 }
 
+impl Endorsers {
+    /// Whether others may be chosen when the channel has changed.
+    pub(super) fn follow_the_channel(&self) -> bool {
+        matches!(self, Self::AllOrgs | Self::Majority)
+    }
+}
+
 impl SubmitError {
     /// Whether the same call as a new transaction may succeed, and cannot take effect twice.
     pub fn is_retryable(&self) -> bool {
@@ -129,7 +136,9 @@ impl SubmitError {
             Self::Endorse { failures, .. } => self.is_conflict() || failures.iter().all(CallError::is_retryable),
             Self::NoEndorsers { .. } => true,
             Self::NotOrdered { source, .. } => source.is_retryable(),
-            Self::Mismatch { .. } | Self::Invalidated { .. } => self.is_conflict(),
+            Self::Mismatch { .. } => true,
+            // A policy failure: the channel's organizations may have changed meanwhile.
+            Self::Invalidated { code, .. } => code.is_conflict() || *code == ValidationCode::EndorsementPolicyFailure,
             Self::Sign(_) | Self::Undecided { .. } => false,
         }
     }
