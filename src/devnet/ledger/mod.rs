@@ -30,7 +30,7 @@ use prost::Message as _;
 use tokio::sync::watch;
 
 pub(crate) use self::error::LedgerError;
-pub(crate) use self::private::{PrivateStore, implicit_collection, implicit_owner};
+pub(crate) use self::private::{PrivateStore, implicit_collection, implicit_owner, is_member};
 pub(crate) use self::simulation::{RangePart, Results, Simulation, SimulationError};
 use self::state::State;
 pub(crate) use self::state::Version;

@@ -69,7 +69,7 @@ pub(crate) fn implicit_owner(collection: &str) -> Option<&str> {
 }
 
 /// Whether the peers of `organization` hold the content of a collection.
-pub(super) fn is_member(organization: &str, collection: &StaticCollectionConfig) -> bool {
+pub(crate) fn is_member(organization: &str, collection: &StaticCollectionConfig) -> bool {
     let Some(collection_policy_config::Payload::SignaturePolicy(policy)) =
         collection.member_orgs_policy.as_ref().and_then(|policy| policy.payload.as_ref())
     else {

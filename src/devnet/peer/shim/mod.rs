@@ -10,4 +10,4 @@ mod queries;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use connection::{ChaincodeStream, Request};
+pub(crate) use connection::{ChaincodeStream, EXECUTE_TIMEOUT, Request};

@@ -1,0 +1,236 @@
+//! `discovery.Discovery`: who is on a channel, where the orderers are.
+//!
+//! Thin: no endorsement plans. Peers are described in the messages that gossip would carry, because that is what
+//! clients parse; each peer signs for itself, as if it had sent them.
+//!
+//! Source: Fabric 3.1.5 `discovery/service.go`, `discovery/support`, `gossip/gossip/channel`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+use tonic::{Request, Status, async_trait};
+
+use super::Peer;
+use super::channel::{PeerChannel, WRITERS};
+use super::context::Refused;
+use super::proposal::shown;
+use crate::devnet::access::{Access, Signed, msp_config, value};
+use crate::fabric::identity::{Creator, Role, Signer as _};
+use crate::pb::common::{ConfigGroup, OrdererAddresses};
+use crate::pb::discovery::discovery_server::Discovery;
+use crate::pb::discovery::query::Query as Kind;
+use crate::pb::discovery::query_result::Result as Found;
+use crate::pb::discovery::{
+    self, ConfigResult, Endpoint, Endpoints, PeerMembershipResult, Peers, QueryResult, SignedRequest,
+};
+use crate::pb::gossip::gossip_message::{Content, Tag};
+use crate::pb::gossip::{AliveMessage, Chaincode, Envelope, GossipMessage, Member as GossipMember, PeerTime};
+use crate::pb::gossip::{Properties, StateInfo};
+use crate::pb::protos::ChaincodeInterest;
+
+/// A peer that can be reached.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    /// The peer.
+    pub(crate) peer: Arc<Peer>,
+    /// Where, as `host:port`.
+    pub(crate) endpoint: String,
+}
+
+/// Who is in the network.
+pub(crate) trait Topology: Send + Sync + 'static {
+    /// All peers that are up, of all organizations.
+    fn members(&self) -> Vec<Member>;
+}
+
+/// The service of a peer.
+pub(super) struct Discovering {
+    pub(super) peer: Arc<Peer>,
+    pub(super) topology: Arc<dyn Topology>,
+}
+
+#[async_trait]
+impl Discovery for Discovering {
+    async fn discover(&self, request: Request<SignedRequest>) -> Result<tonic::Response<discovery::Response>, Status> {
+        let SignedRequest { payload, signature } = request.into_inner();
+        let request = discovery::Request::decode(payload.clone())
+            .map_err(|error| Status::unknown(format!("failed parsing request: {error}")))?;
+        let Some(authentication) = request.authentication else {
+            return Err(Status::unknown("access denied, no authentication info in request"));
+        };
+        if authentication.client_identity.is_empty() {
+            return Err(Status::unknown("access denied, client identity wasn't supplied"));
+        }
+        let signed = Signed { identity: authentication.client_identity, data: payload, signature };
+        let results = request.queries.iter().map(|query| {
+            let found =
+                self.answer(query, &signed).unwrap_or_else(|error| Found::Error(discovery::Error { content: error.0 }));
+            QueryResult { result: Some(found) }
+        });
+        Ok(tonic::Response::new(discovery::Response { results: results.collect() }))
+    }
+}
+
+impl Discovering {
+    fn answer(&self, query: &discovery::Query, signed: &Signed) -> Result<Found, Refused> {
+        let denied = || Refused::new("access denied");
+        let unknown = || Refused::new("unknown or missing request type");
+        if query.channel.is_empty() {
+            self.check_admin(signed).ok_or_else(denied)?;
+            return match &query.query {
+                Some(Kind::LocalPeers(_)) => Ok(members(self.topology.members().iter().map(|member| (member, None)))),
+                _ => Err(unknown()),
+            };
+        }
+        let channel = self.peer.channel(&query.channel).ok_or_else(denied)?;
+        let access = channel.access();
+        access.evaluate(WRITERS, std::slice::from_ref(signed)).map_err(|_| denied())?;
+        match &query.query {
+            Some(Kind::PeerQuery(query)) => Ok(self.membership(&channel, query.filter.as_ref())),
+            Some(Kind::ConfigQuery(_)) => config(&access)
+                .map(Found::ConfigResult)
+                .ok_or_else(|| Refused(format!("failed fetching config for channel {}", query.channel))),
+            Some(Kind::CcQuery(query)) => {
+                let names: Vec<_> = query.interests.iter().flat_map(|interest| &interest.chaincodes).collect();
+                let names = names.iter().map(|call| shown(&call.name)).collect::<Vec<_>>().join(", ");
+                Err(Refused(format!(
+                    "failed constructing descriptor for [{names}]: this network makes no endorsement plans"
+                )))
+            }
+            Some(Kind::LocalPeers(_)) | None => Err(unknown()),
+        }
+    }
+
+    fn check_admin(&self, signed: &Signed) -> Option<()> {
+        let identity = self.peer.local_msp.identity(&signed.identity).ok()?;
+        identity.verify(&signed.data, &signed.signature).ok()?;
+        identity.has_role(Role::Admin).then_some(())
+    }
+
+    /// The peers of the channel's organizations that are in the channel, with the chaincodes that are asked for.
+    fn membership(&self, channel: &PeerChannel, filter: Option<&ChaincodeInterest>) -> Found {
+        let name = channel.ledger().channel().as_str();
+        let organizations = channel.access().organizations();
+        let asked: Vec<_> = filter.iter().flat_map(|filter| &filter.chaincodes).collect();
+        let on_channel: Vec<_> = self
+            .topology
+            .members()
+            .into_iter()
+            .filter(|member| organizations.iter().any(|(_, id)| id == member.peer.msp_id.as_str()))
+            .filter_map(|member| {
+                let joined = member.peer.channel(name)?;
+                let chaincodes = member.peer.chaincodes(name);
+                let runs = |name: &str| chaincodes.iter().any(|chaincode| chaincode.name == name);
+                asked.iter().all(|call| runs(&call.name)).then_some(())?;
+                let state_info = member.peer.state_info(&joined, chaincodes);
+                Some((member, state_info))
+            })
+            .collect();
+        members(on_channel.iter().map(|(member, state_info)| (member, Some(state_info.clone()))))
+    }
+}
+
+fn members<'a>(found: impl Iterator<Item = (&'a Member, Option<Envelope>)>) -> Found {
+    let mut peers_by_org: BTreeMap<String, Peers> = BTreeMap::new();
+    for (member, state_info) in found {
+        let peer = &member.peer;
+        peers_by_org.entry(peer.msp_id.to_string()).or_default().peers.push(discovery::Peer {
+            state_info,
+            membership_info: Some(peer.alive(&member.endpoint)),
+            identity: peer.signer.creator().clone(),
+        });
+    }
+    Found::Members(PeerMembershipResult { peers_by_org })
+}
+
+impl Peer {
+    /// Under which gossip knows the peer.
+    fn pki_id(&self) -> Bytes {
+        let certificate = Creator::decode(self.signer.creator()).map(|it| it.certificate_pem).unwrap_or_default();
+        Sha256::new().chain_update(self.msp_id.as_str()).chain_update(certificate).finalize().to_vec().into()
+    }
+
+    fn peer_time(&self) -> PeerTime {
+        let nanoseconds = |time: SystemTime| {
+            let since = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+            u64::try_from(since).unwrap_or(u64::MAX)
+        };
+        PeerTime { inc_num: nanoseconds(self.started), seq_num: nanoseconds(SystemTime::now()) }
+    }
+
+    fn gossip(&self, channel: Bytes, tag: Tag, content: Content) -> Envelope {
+        let message = GossipMessage { nonce: 0, channel, tag: tag.into(), content: Some(content) };
+        let payload = Bytes::from(message.encode_to_vec());
+        let signature = self.signer.sign_now(&payload);
+        Envelope { payload, signature, secret_envelope: None }
+    }
+
+    /// "I am here."
+    fn alive(&self, endpoint: &str) -> Envelope {
+        let membership = GossipMember { endpoint: endpoint.to_owned(), metadata: Bytes::new(), pki_id: self.pki_id() };
+        let alive = AliveMessage {
+            membership: Some(membership),
+            timestamp: Some(self.peer_time()),
+            identity: self.signer.creator().clone(),
+        };
+        self.gossip(Bytes::new(), Tag::Empty, Content::AliveMsg(alive))
+    }
+
+    /// "I am this far on the channel, and run these chaincodes."
+    fn state_info(&self, channel: &PeerChannel, chaincodes: Vec<Chaincode>) -> Envelope {
+        let (ledger, pki_id) = (channel.ledger(), self.pki_id());
+        let name = ledger.channel().as_str();
+        let channel_mac = Sha256::new().chain_update(&pki_id).chain_update(name).finalize().to_vec().into();
+        let properties = Properties { ledger_height: ledger.height(), left_channel: false, chaincodes };
+        let timestamp = Some(self.peer_time());
+        let info = StateInfo { timestamp, pki_id, channel_mac, properties: Some(properties) };
+        self.gossip(Bytes::new(), Tag::ChanOrOrg, Content::StateInfo(info))
+    }
+
+    /// What the peer runs on a channel: what is approved and installed, and `_lifecycle`.
+    fn chaincodes(&self, channel: &str) -> Vec<Chaincode> {
+        let chaincode = |name: String, version: String| Chaincode { name, version, metadata: Bytes::new() };
+        let mut chaincodes = vec![chaincode("_lifecycle".to_owned(), "syscc".to_owned())];
+        for (package_id, mut channels) in self.references() {
+            if self.packages.get(&package_id).is_some() {
+                let here = channels.remove(channel).unwrap_or_default();
+                chaincodes.extend(here.into_iter().map(|(name, version)| chaincode(name, version)));
+            }
+        }
+        chaincodes
+    }
+}
+
+/// The organizations' MSPs and the orderers' addresses.
+fn config(access: &Access) -> Option<ConfigResult> {
+    let (orderer, application) = (access.group("Orderer")?, access.group("Application")?);
+    let mut result = ConfigResult::default();
+    for group in orderer.groups.values().chain(application.groups.values()) {
+        let (_, msp) = msp_config(group)?;
+        result.msps.entry(msp.name.clone()).or_insert(msp);
+    }
+    let by_org = |group: &ConfigGroup| {
+        let addresses = value::<OrdererAddresses>(group, "Endpoints").unwrap_or_default().addresses;
+        Some((msp_config(group)?.1.name, addresses))
+    };
+    let mut addresses = orderer.groups.values().map(by_org).collect::<Option<BTreeMap<_, _>>>()?;
+    if addresses.values().all(Vec::is_empty) {
+        // Channels of older capabilities name the orderers once for all.
+        let channel = access.config().channel_group.as_ref()?;
+        let all = value::<OrdererAddresses>(channel, "OrdererAddresses").unwrap_or_default().addresses;
+        addresses.values_mut().for_each(|of_org| of_org.clone_from(&all));
+    }
+    let endpoint = |address: &String| {
+        let (host, port) = address.rsplit_once(':')?;
+        Some(Endpoint { host: host.to_owned(), port: port.parse().ok()? })
+    };
+    result.orderers = addresses
+        .into_iter()
+        .map(|(id, addresses)| (id, Endpoints { endpoint: addresses.iter().filter_map(endpoint).collect() }))
+        .collect();
+    Some(result)
+}

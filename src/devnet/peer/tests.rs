@@ -1,0 +1,1 @@
+//! A peer as a whole.
