@@ -4,7 +4,8 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use crate::agent::config::SettingsError;
-use crate::agent::text;
+use crate::agent::{AgentError, text};
+use crate::client::{CallError, SubmitError};
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,33 +67,61 @@ pub(super) fn tell(error: &anyhow::Error) -> Exit {
 }
 
 fn exit(error: &anyhow::Error) -> Exit {
-    for cause in error.chain() {
-        if cause.is::<SettingsError>() || cause.is::<UsageError>() {
-            return Exit::Usage;
-        }
-        if cause.is::<OutcomeUnknown>() {
-            return Exit::Unknown;
-        }
+    error.chain().find_map(exit_of).unwrap_or(Exit::Failed)
+}
+
+fn exit_of(cause: &(dyn Error + 'static)) -> Option<Exit> {
+    if cause.is::<SettingsError>() || cause.is::<UsageError>() {
+        return Some(Exit::Usage);
     }
-    Exit::Failed
+    if let Some(error) = cause.downcast_ref::<AgentError>() {
+        return (!matches!(error, AgentError::Worker(_))).then_some(Exit::Usage);
+    }
+    let undecided = matches!(cause.downcast_ref(), Some(SubmitError::Undecided { .. }));
+    (undecided || cause.is::<OutcomeUnknown>()).then_some(Exit::Unknown)
 }
 
 fn hint(cause: &(dyn Error + 'static)) -> Option<&'static str> {
-    if cause.is::<SettingsError>() {
+    if cause.is::<SettingsError>() || matches!(cause.downcast_ref(), Some(AgentError::Settings(_))) {
         return Some("settings are environment variables; `opssc-agent run --help` lists the flags that override them");
     }
-    None
+    match cause.downcast_ref() {
+        Some(SubmitError::Undecided { .. }) => {
+            return Some("it may have taken effect: look at the proposal before you try again");
+        }
+        Some(SubmitError::NoEndorsers { .. }) => {
+            return Some("peers of other organizations are found through the own ones: do they have anchor peers?");
+        }
+        _ => {}
+    }
+    match cause.downcast_ref() {
+        Some(CallError::Transport { .. } | CallError::Deadline { .. }) => {
+            Some("is the node running, and are its address and TLS certificates in the connection profile right?")
+        }
+        Some(CallError::Rejected { .. }) => {
+            Some("are certificate and key those of an administrator of the organization, and is it a member there?")
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fabric::names::TxId;
 
     #[test]
     fn errors_choose_the_exit_code() {
         let usage = anyhow::Error::new(SettingsError::new(Vec::new())).context("cannot start");
         assert_eq!(exit(&usage), Exit::Usage);
         assert_eq!(exit(&anyhow::Error::new(OutcomeUnknown("hm".to_owned()))), Exit::Unknown);
+        let wrapped = AgentError::Settings(SettingsError::new(Vec::new()));
+        assert_eq!(exit(&anyhow::Error::new(wrapped)), Exit::Usage);
+        let undecided = SubmitError::Undecided {
+            tx_id: TxId::of(b"nonce", b"creator"),
+            waited: std::time::Duration::from_secs(1),
+        };
+        assert_eq!(exit(&anyhow::Error::new(undecided).context("not voted")), Exit::Unknown);
         assert_eq!(exit(&anyhow::anyhow!("no")), Exit::Failed);
     }
 }
