@@ -14,6 +14,8 @@ use crate::agent::config::Settings;
 use crate::chaincode::Contract;
 use crate::chaincode::asset::AssetContract;
 use crate::chaincode::shim::{Config, Server};
+use crate::fabric::names::ChaincodeName;
+use crate::opssc::contracts::{ChaincodeOps, ChannelOps, Mode};
 use crate::runtime::Workers;
 
 /// What to do with a contract.
@@ -24,7 +26,9 @@ pub(super) enum ContractCommand {
 }
 
 /// Settings are environment variables: `CHAINCODE_SERVER_ADDRESS` (IP address and port) and `CHAINCODE_ID` (the package
-/// ID); for TLS `CHAINCODE_TLS_DISABLED=false`, `CHAINCODE_TLS_KEY`, `CHAINCODE_TLS_CERT`, `CHAINCODE_CLIENT_CA_CERT`.
+/// ID); for TLS `CHAINCODE_TLS_DISABLED=false`, `CHAINCODE_TLS_KEY`, `CHAINCODE_TLS_CERT`, `CHAINCODE_CLIENT_CA_CERT`;
+/// `OPSSC_CONTRACT=original` beside organizations that run the original contracts; `CH_OPS_CC_NAME` where channel-ops is
+/// deployed under another name.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     /// The contract
@@ -34,13 +38,19 @@ pub(super) struct Serve {
 /// The contracts that are built in.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Served {
+    /// The OpsSC contract of channels and channel proposals
+    ChannelOps,
+    /// The OpsSC contract of chaincode proposals
+    ChaincodeOps,
     /// A small sample: assets with an owner and a value
     Asset,
 }
 
 impl Served {
-    fn contract(self) -> Arc<dyn Contract> {
+    fn contract(self, mode: Mode, channel_ops: ChaincodeName) -> Arc<dyn Contract> {
         match self {
+            Self::ChannelOps => Arc::new(ChannelOps::new(mode)),
+            Self::ChaincodeOps => Arc::new(ChaincodeOps::new(channel_ops)),
             Self::Asset => Arc::new(AssetContract),
         }
     }
@@ -48,12 +58,14 @@ impl Served {
 
 pub(super) fn run(command: &ContractCommand, environment: &dyn Fn(&str) -> Option<OsString>) -> anyhow::Result<Exit> {
     let ContractCommand::Serve(serve) = command;
-    let logs = ["LOG_LEVEL", "LOG_FORMAT"];
-    let settings = Settings::from_lookup(|name| logs.contains(&name).then(|| environment(name)).flatten())?;
+    let needed = ["LOG_LEVEL", "LOG_FORMAT", "CH_OPS_CC_NAME"];
+    let settings = Settings::from_lookup(|name| needed.contains(&name).then(|| environment(name)).flatten())?;
     logging::start(settings.log_level, settings.log_format);
-    let config = Config::load(|name| environment(name).and_then(|value| value.into_string().ok()))
-        .map_err(|error| UsageError(error.to_string()))?;
-    let contract = serve.contract.contract();
+    let text = |name: &str| environment(name).and_then(|value| value.into_string().ok());
+    let config = Config::load(text).map_err(|error| UsageError(error.to_string()))?;
+    let mode = text("OPSSC_CONTRACT").filter(|mode| !mode.is_empty()).map(|mode| Mode::parse(&mode)).transpose();
+    let mode = mode.map_err(|error| UsageError(format!("OPSSC_CONTRACT: {error}")))?.unwrap_or_default();
+    let contract = serve.contract.contract(mode, settings.channel_ops);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     runtime.block_on(async {
         let server = Server::bind(config, contract).await?;
