@@ -55,6 +55,14 @@ pub enum DevnetError {
         /// Why not.
         source: AccessError,
     },
+    /// A peer did not take a channel that was just made.
+    #[error("peer {peer} did not join a channel: {reason}")]
+    Join {
+        /// Which peer.
+        peer: String,
+        /// Its words.
+        reason: String,
+    },
     /// There is no node of that name.
     #[error("no node is called {0}")]
     NoNode(String),

@@ -6,6 +6,7 @@ mod access;
 mod blocks;
 mod crypto;
 mod deliver;
+mod deploy;
 mod error;
 mod files;
 mod genesis;
@@ -19,6 +20,7 @@ mod profile;
 
 pub use access::AccessError;
 pub use crypto::{CryptoError, FoldersError};
+pub use deploy::DeployError;
 pub use error::DevnetError;
 pub use files::FileError;
 pub use listener::ListenError;

@@ -2,10 +2,13 @@
 //!
 //! A module of its own because it is the only public face of the embedded network beside the wire.
 
+mod follow;
+mod neighbours;
 mod node;
 mod plan;
 mod start;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +16,9 @@ use self::node::Node;
 pub use self::plan::Builder;
 use super::error::DevnetError;
 use super::orderer::Chains;
-use crate::fabric::names::{ChannelName, MspId};
+use super::peer::{Contracts, Hosts};
+use crate::chaincode::Contract;
+use crate::fabric::names::{ChaincodeName, ChannelName, MspId};
 use crate::runtime::{WorkerError, Workers};
 
 /// An organization of the network and where its files lie.
@@ -70,6 +75,8 @@ pub struct Devnet {
     organizations: Vec<Organization>,
     nodes: Vec<Node>,
     chains: Arc<Chains>,
+    contracts: Arc<Contracts>,
+    hosts: Arc<Hosts>,
     workers: Workers,
 }
 
@@ -115,6 +122,37 @@ impl Devnet {
     pub fn height(&self, channel: &ChannelName) -> Option<u64> {
         use super::deliver::Feed as _;
         self.chains.get(channel.as_str()).map(|chain| chain.blocks().height())
+    }
+
+    /// From now on, chaincode packages that name `alias` (`host:port`) mean the server at `address`.
+    pub fn host(&self, alias: impl Into<String>, address: SocketAddr) {
+        self.hosts.insert(alias, address);
+    }
+
+    /// Registers a contract that packages of the type `native` may name, if there is none of that name yet.
+    pub fn register(&self, name: ChaincodeName, contract: Arc<dyn Contract>) {
+        if self.contracts.get(&name).is_none() {
+            self.contracts.insert(name, contract);
+        }
+    }
+
+    /// Waits until every running peer of `channel` has all blocks that there are now.
+    ///
+    /// Cancel safety: nothing is lost.
+    pub async fn settled(&self, channel: &ChannelName) {
+        let Some(target) = self.height(channel) else { return };
+        for node in &self.nodes {
+            let (Some(ledger), Some(workers)) = (node.peer().and_then(|peer| peer.ledger(channel)), node.workers())
+            else {
+                continue;
+            };
+            let mut height = ledger.watch();
+            tokio::select! {
+                // An error means that the ledger is gone, and with it what there was to wait for.
+                _ = height.wait_for(|height| *height >= target) => {}
+                () = workers.cancelled() => {}
+            }
+        }
     }
 
     fn node(&self, name: &str) -> Result<&Node, DevnetError> {

@@ -7,16 +7,20 @@ use tokio_rustls::TlsAcceptor;
 use tonic::service::Routes;
 
 use super::NodeAddress;
+use super::follow;
+use super::neighbours::Neighbours;
 use crate::devnet::error::DevnetError;
 use crate::devnet::listener::{self, MAX_MESSAGE_BYTES};
 use crate::devnet::orderer::{Chains, OrdererService};
+use crate::devnet::peer::{Peer, Topology};
 use crate::pb::orderer::atomic_broadcast_server::AtomicBroadcastServer;
 use crate::runtime::Workers;
 
 /// What a node does.
 #[derive(Debug)]
 pub(super) enum Role {
-    Orderer(Arc<Chains>),
+    Orderer,
+    Peer(Arc<Peer>, Arc<Neighbours>),
 }
 
 /// One node.
@@ -25,6 +29,8 @@ pub(super) struct Node {
     pub(super) port: u16,
     pub(super) tls: TlsAcceptor,
     pub(super) role: Role,
+    /// The ordering service, which an orderer serves and a peer follows.
+    pub(super) chains: Arc<Chains>,
     pub(super) running: Mutex<Option<Workers>>,
 }
 
@@ -42,6 +48,19 @@ impl Node {
             .map_err(|source| DevnetError::Listen { node: self.address.name.clone(), source })
     }
 
+    /// What the node's workers run under, while it runs.
+    pub(super) fn workers(&self) -> Option<Workers> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The peer that it is, if it is one.
+    pub(super) fn peer(&self) -> Option<&Arc<Peer>> {
+        match &self.role {
+            Role::Orderer => None,
+            Role::Peer(peer, _) => Some(peer),
+        }
+    }
+
     /// Serves on `listener`, in a branch of `network`. A node that runs is left alone.
     pub(super) fn start(&self, listener: TcpListener, network: &Workers) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,13 +69,18 @@ impl Node {
         }
         let workers = network.child();
         let routes = match &self.role {
-            Role::Orderer(chains) => {
-                let service = OrdererService { chains: Arc::clone(chains), workers: workers.clone() };
+            Role::Orderer => {
+                let service = OrdererService { chains: Arc::clone(&self.chains), workers: workers.clone() };
                 Routes::new(
                     AtomicBroadcastServer::new(service)
                         .max_decoding_message_size(MAX_MESSAGE_BYTES)
                         .max_encoding_message_size(MAX_MESSAGE_BYTES),
                 )
+            }
+            Role::Peer(peer, neighbours) => {
+                follow::start(peer, &self.chains, &workers);
+                neighbours.up(&self.address.fqdn, true);
+                peer.services(Arc::clone(neighbours) as Arc<dyn Topology>, &workers)
             }
         };
         listener::serve(listener, self.tls.clone(), routes, &workers);
@@ -66,11 +90,13 @@ impl Node {
     /// Stops it and waits until nothing of it runs.
     pub(super) async fn stop(&self) {
         let workers = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(workers) = workers {
-            workers.cancel();
-            if let Err(error) = workers.finished().await {
-                tracing::error!(node = %self.address.name, error = %error, "node had failed");
-            }
+        let Some(workers) = workers else { return };
+        workers.cancel();
+        if let Role::Peer(_, neighbours) = &self.role {
+            neighbours.up(&self.address.fqdn, false);
+        }
+        if let Err(error) = workers.finished().await {
+            tracing::error!(node = %self.address.name, error = %error, "node had failed");
         }
     }
 }

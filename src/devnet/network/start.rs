@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use ring::rand::SecureRandom as _;
 use tokio::net::TcpListener;
 
+use super::neighbours::Neighbours;
 use super::node::{Node, Role};
 use super::{Builder, Devnet, NodeAddress, Organization};
 use crate::devnet::access::Access;
@@ -13,11 +14,13 @@ use crate::devnet::crypto::{NodeCrypto, NodeKind, OrganizationCrypto};
 use crate::devnet::error::DevnetError;
 use crate::devnet::files;
 use crate::devnet::genesis::{self, Batch, Member};
+use crate::devnet::ledger::PrivateStore;
 use crate::devnet::listener;
 use crate::devnet::orderer::{BatchLimits, Chain, Chains};
+use crate::devnet::peer::{Contracts, Hosts, Peer};
 use crate::devnet::profile::{self, CommandLine, Profile, ProfileNode};
-use crate::fabric::identity::{MspFolder, Signer, SigningIdentity};
-use crate::fabric::names::MspId;
+use crate::fabric::identity::{Msp, MspFolder, MspVersion, Signer, SigningIdentity};
+use crate::fabric::names::{ChannelName, MspId};
 use crate::fabric::tx::Nonce;
 use crate::runtime::Workers;
 use prost::Message as _;
@@ -56,7 +59,7 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
     let workers = Workers::new();
     let chains = Arc::new(Chains::default());
     let (members, mut rest) = split(made);
-    let block_signer = signer(&rest[0].organization.msp_id, &rest[0].orderers[0])?;
+    let block_signer: Arc<dyn Signer> = signer(&rest[0].organization.msp_id, &rest[0].orderers[0])?;
     let batch = Batch {
         limits: BatchLimits {
             max_message_count: builder.max_message_count,
@@ -76,14 +79,36 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
         genesis_blocks.push(block);
     }
 
+    let contracts = Arc::new(Contracts::default());
+    for (name, contract) in builder.contracts {
+        contracts.insert(name, contract);
+    }
+    let commons = Commons {
+        chains: Arc::clone(&chains),
+        contracts: Arc::clone(&contracts),
+        hosts: Arc::default(),
+        private: Arc::default(),
+        neighbours: Arc::default(),
+    };
     let mut nodes = Vec::new();
-    for organization in &mut rest {
+    for (organization, member) in rest.iter_mut().zip(&members) {
         for orderer in organization.orderers.drain(..) {
-            nodes.push(node(orderer, Role::Orderer(Arc::clone(&chains)), &workers)?);
+            nodes.push(node(orderer, Role::Orderer, &commons, &workers)?);
+        }
+        for made in organization.peers.drain(..) {
+            let peer = peer(&made, member, &commons, &workers)?;
+            for block in &genesis_blocks {
+                peer.join(block.clone()).map_err(|error| DevnetError::Join {
+                    peer: made.address.name.clone(),
+                    reason: error.to_string(),
+                })?;
+            }
+            commons.neighbours.add(Arc::clone(&peer), made.address.address.clone());
+            nodes.push(node(made, Role::Peer(peer, Arc::clone(&commons.neighbours)), &commons, &workers)?);
         }
     }
     let organizations: Vec<_> = rest.into_iter().map(|made| made.organization).collect();
-    write_marker(&folder, &builder, &organizations)?;
+    write_marker(&folder, &builder.ops_channel, &builder.channels, &organizations)?;
     Ok(Devnet {
         folder,
         ops_channel: builder.ops_channel,
@@ -91,8 +116,34 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
         organizations,
         nodes,
         chains,
+        contracts,
+        hosts: commons.hosts,
         workers,
     })
+}
+
+/// What all nodes share.
+struct Commons {
+    chains: Arc<Chains>,
+    contracts: Arc<Contracts>,
+    hosts: Arc<Hosts>,
+    private: Arc<PrivateStore>,
+    neighbours: Arc<Neighbours>,
+}
+
+fn peer(made: &Made, member: &Member, commons: &Commons, workers: &Workers) -> Result<Arc<Peer>, DevnetError> {
+    let msp = Msp::from_config(&member.msp.to_config(), MspVersion::V1_4_3)
+        .map_err(|source| DevnetError::Msp { organization: member.msp_id.as_str().to_owned(), source })?;
+    Ok(Peer::new(
+        made.address.fqdn.clone(),
+        member.msp_id.clone(),
+        msp,
+        signer(&member.msp_id, made)?,
+        Arc::clone(&commons.contracts),
+        Arc::clone(&commons.hosts),
+        Arc::clone(&commons.private),
+        workers.child(),
+    ))
 }
 
 /// Separates what goes into the channels' configuration from the rest.
@@ -109,15 +160,16 @@ struct Rest {
 }
 
 /// Starts one node on the listener that waits for it.
-fn node(made: Made, role: Role, workers: &Workers) -> Result<Node, DevnetError> {
+fn node(made: Made, role: Role, commons: &Commons, workers: &Workers) -> Result<Node, DevnetError> {
     let tls = listener::tls_acceptor(&made.crypto.tls_certificate_pem, made.crypto.tls_key.pem())
         .map_err(|source| DevnetError::Listen { node: made.address.name.clone(), source })?;
-    let node = Node { address: made.address, port: made.port, tls, role, running: Mutex::default() };
+    let chains = Arc::clone(&commons.chains);
+    let node = Node { address: made.address, port: made.port, tls, role, chains, running: Mutex::default() };
     node.start(made.listener, workers);
     Ok(node)
 }
 
-fn signer(msp_id: &MspId, node: &Made) -> Result<Arc<dyn Signer>, DevnetError> {
+fn signer(msp_id: &MspId, node: &Made) -> Result<Arc<SigningIdentity>, DevnetError> {
     let identity = SigningIdentity::from_pem(
         msp_id.clone(),
         node.crypto.certificate_pem.as_bytes(),
@@ -259,7 +311,12 @@ fn write_profiles(folder: &Path, made: &[MadeOrganization]) -> Result<(), Devnet
 }
 
 /// Describes the network for scripts, and marks the folder as ours.
-fn write_marker(folder: &Path, builder: &Builder, organizations: &[Organization]) -> Result<(), DevnetError> {
+fn write_marker(
+    folder: &Path,
+    ops_channel: &ChannelName,
+    channels: &[ChannelName],
+    organizations: &[Organization],
+) -> Result<(), DevnetError> {
     let node =
         |node: &NodeAddress| serde_json::json!({ "name": node.name, "fqdn": node.fqdn, "address": node.address });
     let text = |path: &PathBuf| path.display().to_string();
@@ -284,8 +341,8 @@ fn write_marker(folder: &Path, builder: &Builder, organizations: &[Organization]
         })
         .collect();
     let network = serde_json::json!({
-        "ops_channel": builder.ops_channel.as_str(),
-        "channels": builder.channels.iter().map(|channel| channel.as_str()).collect::<Vec<_>>(),
+        "ops_channel": ops_channel.as_str(),
+        "channels": channels.iter().map(ChannelName::as_str).collect::<Vec<_>>(),
         "orgs": organizations,
     });
     files::write(&folder.join(MARKER), format!("{network:#}\n"))?;
