@@ -11,10 +11,14 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 
-use super::envelope::{self, Endorsed, Headers};
-use super::state::Version;
-use super::{Ledger, LedgerError, TransactionPlace, implicit_owner, mvcc};
+use super::envelope::{self, Bound, Endorsed, Headers};
+use super::mvcc::PrivateSet;
+use super::private::{is_member, static_collection};
+use super::rules::Rules;
+use super::state::{State, Version, View};
+use super::{Current, Ledger, LedgerError, TransactionPlace, definitions, endorsement, implicit_owner, mvcc};
 use crate::fabric::block::{ValidationCode, data_hash, header_hash};
+use crate::fabric::config::ChannelConfig;
 use crate::fabric::names::TxId;
 use crate::pb::common::{self, BlockMetadataIndex, HeaderType};
 
@@ -29,7 +33,7 @@ struct Checked {
 #[derive(Debug)]
 enum Valid {
     Endorsed(Endorsed),
-    Config,
+    Config(Arc<Rules>),
 }
 
 impl Ledger {
@@ -43,13 +47,14 @@ impl Ledger {
         let _one_at_a_time = self.committing.lock().await;
         let number = self.check_chain(&block)?;
         let data = block.data.as_ref().map(|data| data.data.clone()).unwrap_or_default();
+        let rules = self.current().rules;
         let mut checked = Vec::with_capacity(data.len());
         for envelope in &data {
-            checked.push(self.check(envelope));
+            checked.push(self.check(envelope, &rules));
             // Signatures take their time, and others want to run.
             tokio::task::yield_now().await;
         }
-        self.mark_duplicates(&mut checked);
+        mark_duplicates(&mut checked);
         self.apply(block, number, checked);
         Ok(())
     }
@@ -69,46 +74,74 @@ impl Ledger {
         Ok(header.number)
     }
 
-    fn check(&self, envelope: &Bytes) -> Checked {
-        Checked { tx_id: envelope::claimed_tx_id(envelope), outcome: self.check_alone(envelope) }
+    fn check(&self, envelope: &Bytes, rules: &Rules) -> Checked {
+        Checked { tx_id: envelope::claimed_tx_id(envelope), outcome: self.check_alone(envelope, rules) }
     }
 
-    fn check_alone(&self, envelope: &Bytes) -> Result<Valid, ValidationCode> {
+    fn check_alone(&self, envelope: &Bytes, rules: &Rules) -> Result<Valid, ValidationCode> {
         let headers = Headers::decode(envelope)?;
+        if headers.channel_header.channel_id != self.channel.as_str() {
+            return Err(ValidationCode::TargetChainNotFound);
+        }
+        let creator = rules.identity(&headers.creator).ok_or(ValidationCode::BadCreatorSignature)?;
+        if creator.verify(&headers.payload, &headers.signature).is_err() {
+            return Err(ValidationCode::BadCreatorSignature);
+        }
         match headers.kind() {
             HeaderType::EndorserTransaction => {
-                let endorsed = Endorsed::decode(&headers)?;
+                let bound = Bound::decode(headers)?;
+                if self.has_tx(&bound.tx_id) {
+                    return Err(ValidationCode::DuplicateTxid);
+                }
+                let endorsed = Endorsed::decode(bound)?;
+                endorsement::check(&endorsed, rules, |chaincode| self.definition(chaincode))?;
                 Ok(Valid::Endorsed(endorsed))
             }
-            HeaderType::Config => Ok(Valid::Config),
+            HeaderType::Config => {
+                let invalid = ValidationCode::InvalidConfigTransaction;
+                let config = envelope::config(envelope).ok_or(invalid)?;
+                if rules.config().sequence().checked_add(1) != Some(config.sequence) {
+                    return Err(invalid);
+                }
+                let config = ChannelConfig::from_config(self.channel.clone(), config).map_err(|_| invalid)?;
+                Ok(Valid::Config(Arc::new(Rules::new(config))))
+            }
             _ => Err(ValidationCode::UnsupportedTxPayload),
         }
     }
 
-    /// Whether this peer may hold the content of a collection.
-    fn holds(&self, collection: &str) -> bool {
-        implicit_owner(collection) == Some(self.own_org.as_str())
-    }
-
-    /// Of several transactions with one ID the first counts, be it of an earlier block or of this one.
-    fn mark_duplicates(&self, checked: &mut [Checked]) {
-        let index = self.index();
-        let mut in_block = HashSet::new();
-        for transaction in checked {
-            let Some(tx_id) = &transaction.tx_id else { continue };
-            if !matches!(transaction.outcome, Ok(Valid::Endorsed(_))) {
-                continue;
-            }
-            if index.transactions.contains_key(tx_id) || !in_block.insert(tx_id.clone()) {
-                transaction.outcome = Err(ValidationCode::DuplicateTxid);
+    /// What this peer may hold of a transaction's private sets, and has been told.
+    fn private_sets(&self, state: &State, number: u64, endorsed: &Endorsed) -> Vec<PrivateSet> {
+        let mut sets = Vec::new();
+        for in_namespace in &endorsed.set.namespaces {
+            for collection in in_namespace.collections.iter().filter(|collection| collection.writes()) {
+                let (namespace, name) = (&in_namespace.name, &collection.name);
+                if !self.holds(namespace, name, state, number) {
+                    continue;
+                }
+                if let Some(set) = self.private.get(&endorsed.tx_id, namespace, name, &collection.private_hash) {
+                    sets.push(PrivateSet { namespace: namespace.clone(), collection: name.clone(), set });
+                }
             }
         }
+        sets
+    }
+
+    /// Whether this peer may hold the content of a collection.
+    fn holds(&self, namespace: &str, collection: &str, state: &State, number: u64) -> bool {
+        if let Some(owner) = implicit_owner(collection) {
+            return owner == self.own_org.as_str();
+        }
+        definitions::definition(state, View::Below(number), namespace).is_some_and(|definition| {
+            static_collection(&definition.parameters.collections, collection)
+                .is_some_and(|collection| is_member(self.own_org.as_str(), collection))
+        })
     }
 
     fn apply(&self, block: common::Block, number: u64, checked: Vec<Checked>) {
         let mut codes = Vec::with_capacity(checked.len());
         let mut places = Vec::with_capacity(checked.len());
-        let mut configured = false;
+        let mut configured = None;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         for (index, transaction) in checked.into_iter().enumerate() {
             let code = match &transaction.outcome {
@@ -116,15 +149,13 @@ impl Ledger {
                     let code = mvcc::check(&state, &endorsed.set, number);
                     if code.is_valid() {
                         let version = Version { block: number, transaction: index as u64 };
-                        mvcc::apply(&mut state, &endorsed.set, version, |namespace, collection| {
-                            let tx_id = transaction.tx_id.as_ref().filter(|_| self.holds(&collection.name))?;
-                            self.private.get(tx_id, &namespace.name, &collection.name, &collection.private_hash)
-                        });
+                        let private = self.private_sets(&state, number, endorsed);
+                        mvcc::apply(&mut state, &endorsed.set, version, &private);
                     }
                     code
                 }
-                Ok(Valid::Config) => {
-                    configured = true;
+                Ok(Valid::Config(rules)) => {
+                    configured = Some(Arc::clone(rules));
                     ValidationCode::Valid
                 }
                 Err(code) => *code,
@@ -144,12 +175,26 @@ impl Ledger {
             if let Some(header) = &block.header {
                 index.blocks.insert(header_hash(header), number);
             }
-            if configured {
-                index.last_config = number;
-            }
+        }
+        let block = Arc::new(block);
+        if let Some(rules) = configured {
+            let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+            *current = Current { rules, block: Arc::clone(&block) };
         }
         // Last: from here on readers see the block.
-        self.blocks.append(Arc::new(block));
+        self.blocks.append(block);
+    }
+}
+
+/// Of several transactions with one ID the first in the block counts.
+fn mark_duplicates(checked: &mut [Checked]) {
+    let mut seen = HashSet::new();
+    for transaction in checked {
+        if let Ok(Valid::Endorsed(endorsed)) = &transaction.outcome
+            && !seen.insert(endorsed.tx_id.clone())
+        {
+            transaction.outcome = Err(ValidationCode::DuplicateTxid);
+        }
     }
 }
 

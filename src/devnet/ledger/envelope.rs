@@ -34,11 +34,23 @@ fn decode<M: Message + Default>(bytes: &Bytes, otherwise: ValidationCode) -> Res
     M::decode(bytes.clone()).map_err(|_| otherwise)
 }
 
-/// The ID that an envelope claims, whatever is wrong with the rest of it: the ledger finds it by that.
-pub(super) fn claimed_tx_id(envelope: &Bytes) -> Option<TxId> {
+/// The channel header of an envelope, whatever is wrong with the rest of it.
+pub(super) fn claimed_header(envelope: &Bytes) -> Option<ChannelHeader> {
     let envelope = common::Envelope::decode(envelope.clone()).ok()?;
     let header = common::Payload::decode(envelope.payload).ok()?.header?;
-    TxId::parse(ChannelHeader::decode(header.channel_header).ok()?.tx_id).ok()
+    ChannelHeader::decode(header.channel_header).ok()
+}
+
+/// The configuration in an envelope.
+pub(super) fn config(envelope: &Bytes) -> Option<common::Config> {
+    let envelope = common::Envelope::decode(envelope.clone()).ok()?;
+    let payload = common::Payload::decode(envelope.payload).ok()?;
+    common::ConfigEnvelope::decode(payload.data).ok()?.config
+}
+
+/// The ID that an envelope claims: the ledger finds it by that, even if it is invalid.
+pub(super) fn claimed_tx_id(envelope: &Bytes) -> Option<TxId> {
+    TxId::parse(claimed_header(envelope)?.tx_id).ok()
 }
 
 impl Headers {
@@ -78,31 +90,22 @@ impl Headers {
     }
 }
 
-/// A transaction that endorsers signed, decoded as far as the checks need it.
+/// The one action of a transaction, bound to what was proposed: ID and proposal hash are right.
 #[derive(Debug)]
-pub(super) struct Endorsed {
-    /// The chaincode that was invoked.
-    pub(super) chaincode: String,
-    pub(super) set: ReadWriteSet,
-    /// What every endorser signed, followed by its identity.
-    pub(super) response_payload: Bytes,
-    pub(super) endorsements: Vec<protos::Endorsement>,
+pub(super) struct Bound {
+    pub(super) tx_id: TxId,
+    extension: Bytes,
+    action: protos::ChaincodeEndorsedAction,
+    response: protos::ProposalResponsePayload,
 }
 
-impl Endorsed {
+impl Bound {
     /// Reads the endorsed transaction behind `headers`.
-    pub(super) fn decode(headers: &Headers) -> Result<Self, ValidationCode> {
-        if TxId::of(&headers.nonce, &headers.creator).as_str() != headers.channel_header.tx_id {
+    pub(super) fn decode(headers: Headers) -> Result<Self, ValidationCode> {
+        let tx_id = TxId::of(&headers.nonce, &headers.creator);
+        if tx_id.as_str() != headers.channel_header.tx_id {
             return Err(ValidationCode::BadProposalTxid);
         }
-        let (action, response) = Self::bound_action(headers)?;
-        Self::consistent(headers, action, &response)
-    }
-
-    /// The one action of the transaction, whose response is bound to the proposal by its hash.
-    fn bound_action(
-        headers: &Headers,
-    ) -> Result<(protos::ChaincodeEndorsedAction, protos::ProposalResponsePayload), ValidationCode> {
         let invalid = ValidationCode::InvalidEndorserTransaction;
         let transaction: protos::Transaction = decode(&headers.data, invalid)?;
         let [action] = transaction.actions.as_slice() else { return Err(invalid) };
@@ -121,35 +124,46 @@ impl Endorsed {
         if proposal_hash[..] != response.proposal_hash[..] {
             return Err(invalid);
         }
-        Ok((endorsed, response))
+        Ok(Self { tx_id, extension: headers.channel_header.extension, action: endorsed, response })
     }
+}
 
-    /// Header, result and event must speak of one chaincode.
-    fn consistent(
-        headers: &Headers,
-        action: protos::ChaincodeEndorsedAction,
-        response: &protos::ProposalResponsePayload,
-    ) -> Result<Self, ValidationCode> {
-        let extension: protos::ChaincodeHeaderExtension =
-            decode(&headers.channel_header.extension, ValidationCode::BadHeaderExtension)?;
-        let result: protos::ChaincodeAction = decode(&response.extension, ValidationCode::BadResponsePayload)?;
+/// A transaction that endorsers signed, decoded as far as the checks need it.
+#[derive(Debug)]
+pub(super) struct Endorsed {
+    pub(super) tx_id: TxId,
+    /// The chaincode that was invoked.
+    pub(super) chaincode: String,
+    pub(super) set: ReadWriteSet,
+    /// What every endorser signed, followed by its identity.
+    pub(super) response_payload: Bytes,
+    pub(super) endorsements: Vec<protos::Endorsement>,
+}
+
+impl Endorsed {
+    /// Reads what the action did. Header, result and event must speak of one chaincode.
+    pub(super) fn decode(bound: Bound) -> Result<Self, ValidationCode> {
+        let other = ValidationCode::InvalidOtherReason;
+        let extension: protos::ChaincodeHeaderExtension = decode(&bound.extension, ValidationCode::BadHeaderExtension)?;
+        let result: protos::ChaincodeAction = decode(&bound.response.extension, ValidationCode::BadResponsePayload)?;
         let set = ReadWriteSet::decode(&result.results).map_err(|_| ValidationCode::BadRwset)?;
-        let asked = extension.chaincode_id.ok_or(ValidationCode::InvalidOtherReason)?;
-        let ran = result.chaincode_id.ok_or(ValidationCode::InvalidOtherReason)?;
+        let asked = extension.chaincode_id.ok_or(other)?;
+        let ran = result.chaincode_id.ok_or(other)?;
         if asked.name.is_empty() || asked.name != ran.name || ran.version.is_empty() {
             return Err(ValidationCode::InvalidChaincode);
         }
         if !result.events.is_empty() {
-            let event: protos::ChaincodeEvent = decode(&result.events, ValidationCode::InvalidOtherReason)?;
+            let event: protos::ChaincodeEvent = decode(&result.events, other)?;
             if event.chaincode_id != asked.name {
-                return Err(ValidationCode::InvalidOtherReason);
+                return Err(other);
             }
         }
         Ok(Self {
+            tx_id: bound.tx_id,
             chaincode: asked.name,
             set,
-            response_payload: action.proposal_response_payload,
-            endorsements: action.endorsements,
+            response_payload: bound.action.proposal_response_payload,
+            endorsements: bound.action.endorsements,
         })
     }
 }

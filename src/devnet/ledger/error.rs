@@ -1,5 +1,6 @@
 //! Why a block was not taken.
 
+use crate::fabric::config::ConfigError;
 use crate::fabric::names::BlockNumber;
 
 /// Why a ledger was not made, or a block not taken. A block is taken whole or not at all.
@@ -18,7 +19,7 @@ pub(crate) enum LedgerError {
     /// Its data was changed.
     #[error("data of block {0} does not have the hash in its header")]
     DataHash(BlockNumber),
-    /// The configuration in it cannot be used.
-    #[error("configuration in block {number} cannot be used: {reason}")]
-    Config { number: BlockNumber, reason: String },
+    /// The first block's configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }

@@ -12,11 +12,14 @@
 //! Source: Fabric 3.1.5 `core/committer`, `core/ledger/kvledger`.
 
 mod commit;
+mod definitions;
+mod endorsement;
 mod envelope;
 mod error;
 mod mvcc;
 mod private;
 mod results;
+mod rules;
 mod rwset;
 mod simulation;
 mod state;
@@ -31,11 +34,14 @@ use tokio::sync::watch;
 
 pub(crate) use self::error::LedgerError;
 pub(crate) use self::private::{PrivateStore, implicit_collection, implicit_owner, is_member};
+use self::rules::Rules;
 pub(crate) use self::simulation::{RangePart, Results, Simulation, SimulationError};
-use self::state::State;
 pub(crate) use self::state::Version;
+use self::state::{State, View};
 pub(crate) use self::store::BlockStore;
+use crate::devnet::lifecycle::state::Definition;
 use crate::fabric::block::{ValidationCode, header_hash};
+use crate::fabric::config::ChannelConfig;
 use crate::fabric::names::{ChannelName, MspId, TxId};
 use crate::pb::{common, protos};
 
@@ -52,7 +58,13 @@ pub(crate) struct TransactionPlace {
 struct Index {
     transactions: HashMap<TxId, TransactionPlace>,
     blocks: HashMap<[u8; 32], u64>,
-    last_config: u64,
+}
+
+/// The configuration that is in force, and the block that brought it.
+#[derive(Debug, Clone)]
+struct Current {
+    rules: Arc<Rules>,
+    block: Arc<common::Block>,
 }
 
 /// One channel's ledger on one peer.
@@ -64,6 +76,7 @@ pub(crate) struct Ledger {
     state: Arc<RwLock<State>>,
     index: RwLock<Index>,
     private: Arc<PrivateStore>,
+    current: RwLock<Current>,
     /// Held while a block is committed: one at a time, in order.
     committing: tokio::sync::Mutex<()>,
 }
@@ -84,19 +97,17 @@ impl Ledger {
         }
         let hash = header_hash(header);
         commit::check_data_hash(&genesis)?;
-        let first = genesis.data.as_ref().and_then(|data| data.data.first()).cloned().unwrap_or_default();
-        let channel = envelope::Headers::decode(&first)
-            .ok()
-            .and_then(|headers| ChannelName::parse(headers.channel_header.channel_id).ok())
-            .ok_or_else(|| LedgerError::Config { number: 0, reason: "it names no channel".to_owned() })?;
-        let genesis = commit::with_codes(genesis, &[ValidationCode::Valid]);
+        let config = ChannelConfig::from_block(&genesis)?;
+        let channel = config.channel().clone();
+        let genesis = Arc::new(commit::with_codes(genesis, &[ValidationCode::Valid]));
         Ok(Self {
             channel,
             own_org,
-            blocks: BlockStore::new(Arc::new(genesis)),
+            blocks: BlockStore::new(Arc::clone(&genesis)),
             state: Arc::default(),
             index: RwLock::new(Index { blocks: HashMap::from([(hash, 0)]), ..Index::default() }),
             private,
+            current: RwLock::new(Current { rules: Arc::new(Rules::new(config)), block: genesis }),
             committing: tokio::sync::Mutex::default(),
         })
     }
@@ -137,10 +148,14 @@ impl Ledger {
         self.block(self.place(tx_id)?.block)
     }
 
+    /// The configuration that is in force.
+    pub(crate) fn config(&self) -> Arc<ChannelConfig> {
+        Arc::clone(self.current().rules.config())
+    }
+
     /// The block with the configuration that is in force.
     pub(crate) fn config_block(&self) -> Arc<common::Block> {
-        let number = self.index().last_config;
-        self.block(number).unwrap_or_else(|| self.blocks.last())
+        self.current().block
     }
 
     /// Where a transaction is, if it is in the ledger.
@@ -179,6 +194,16 @@ impl Ledger {
     /// A simulation on the state as it is now.
     pub(crate) fn simulate(&self) -> Simulation {
         Simulation::new(Arc::clone(&self.state), self.height())
+    }
+
+    /// The committed definition of a chaincode.
+    pub(crate) fn definition(&self, chaincode: &str) -> Option<Definition> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        definitions::definition(&state, View::Below(self.height()), chaincode)
+    }
+
+    fn current(&self) -> Current {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn index(&self) -> RwLockReadGuard<'_, Index> {

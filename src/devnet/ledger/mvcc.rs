@@ -9,7 +9,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
-use super::rwset::{CollectionSet, NamespaceSet, ReadWriteSet};
+use super::rwset::ReadWriteSet;
 use super::state::{Namespace, State, Version, View};
 use crate::fabric::block::ValidationCode;
 use crate::fabric::names::hex;
@@ -62,13 +62,16 @@ fn range_unchanged(state: &State, namespace: &Namespace, query: &kvrwset::RangeQ
     Some(same)
 }
 
-/// Applies a valid transaction. `private` yields the private sets that this peer may hold, whose hash is the one given.
-pub(super) fn apply(
-    state: &mut State,
-    set: &ReadWriteSet,
-    version: Version,
-    private: impl Fn(&NamespaceSet, &CollectionSet) -> Option<Bytes>,
-) {
+/// What a transaction wrote to one collection that this peer holds.
+#[derive(Debug)]
+pub(super) struct PrivateSet {
+    pub(super) namespace: String,
+    pub(super) collection: String,
+    pub(super) set: Bytes,
+}
+
+/// Applies a valid transaction, with the private sets that this peer holds and whose hashes are those in it.
+pub(super) fn apply(state: &mut State, set: &ReadWriteSet, version: Version, private: &[PrivateSet]) {
     let hash_of_nothing = Sha256::digest([]).to_vec();
     for in_namespace in &set.namespaces {
         let namespace = Namespace::Public(in_namespace.name.clone());
@@ -82,15 +85,13 @@ pub(super) fn apply(
                 let value = (!deletes).then(|| write.value_hash.clone());
                 state.put(&namespace, &hex(&write.key_hash), version, value);
             }
-            if !collection.writes() {
-                continue;
-            }
-            let Some(bytes) = private(in_namespace, collection) else { continue };
-            let Ok(own) = kvrwset::KvrwSet::decode(bytes) else { continue };
-            let namespace = Namespace::Private(in_namespace.name.clone(), collection.name.clone());
-            for write in &own.writes {
-                state.put(&namespace, &write.key, version, value_of(write));
-            }
+        }
+    }
+    for PrivateSet { namespace, collection, set } in private {
+        let Ok(set) = kvrwset::KvrwSet::decode(set.clone()) else { continue };
+        let namespace = Namespace::Private(namespace.clone(), collection.clone());
+        for write in &set.writes {
+            state.put(&namespace, &write.key, version, value_of(write));
         }
     }
 }

@@ -12,7 +12,7 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::fabric::names::TxId;
-use crate::pb::protos::{StaticCollectionConfig, collection_policy_config};
+use crate::pb::protos::{CollectionConfigPackage, StaticCollectionConfig, collection_config, collection_policy_config};
 use crate::pb::{common, msp, rwset};
 
 /// What an endorsement wrote to one collection.
@@ -66,6 +66,17 @@ pub(crate) fn implicit_collection(organization: &str) -> String {
 /// Whose implicit collection this is, if it is one.
 pub(crate) fn implicit_owner(collection: &str) -> Option<&str> {
     collection.strip_prefix(IMPLICIT_PREFIX)
+}
+
+/// One of the collections of a chaincode's definition.
+pub(crate) fn static_collection<'a>(
+    collections: &'a CollectionConfigPackage,
+    name: &str,
+) -> Option<&'a StaticCollectionConfig> {
+    collections.config.iter().find_map(|collection| match &collection.payload {
+        Some(collection_config::Payload::StaticCollectionConfig(config)) if config.name == name => Some(config),
+        _ => None,
+    })
 }
 
 /// Whether the peers of `organization` hold the content of a collection.

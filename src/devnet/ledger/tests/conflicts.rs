@@ -8,7 +8,7 @@ use crate::fabric::block::ValidationCode::{self, DuplicateTxid, MvccReadConflict
 
 /// Simulates all scripts on the same state, commits them in one block, and tells the codes.
 fn outcome(before: &str, scripts: &[&str]) -> Vec<ValidationCode> {
-    let kit = Kit::new();
+    let kit = Kit::with_chaincode();
     let first = kit.endorsed("cc", simulate(kit.ledger(), before));
     assert_eq!(kit.commit(vec![first.envelope]), [Valid]);
     let envelopes = scripts.iter().map(|script| kit.endorsed("cc", simulate(kit.ledger(), script)).envelope).collect();
@@ -43,7 +43,7 @@ fn conflicts_in_one_block() {
 
 #[test]
 fn a_conflicting_transaction_changes_nothing() {
-    let kit = Kit::new();
+    let kit = Kit::with_chaincode();
     let one = kit.endorsed("cc", simulate(kit.ledger(), "r a; w a 1; w b 1"));
     let two = kit.endorsed("cc", simulate(kit.ledger(), "r a; w a 2; w b 2"));
     assert_eq!(kit.commit(vec![one.envelope, two.envelope]), [Valid, MvccReadConflict]);
@@ -54,18 +54,18 @@ fn a_conflicting_transaction_changes_nothing() {
 
 #[test]
 fn the_first_transaction_with_an_id_counts() {
-    let kit = Kit::new();
+    let kit = Kit::with_chaincode();
     let one = kit.endorsed("cc", simulate(kit.ledger(), "w a 1"));
     let twice = vec![one.envelope.clone(), one.envelope.clone()];
     assert_eq!(kit.commit(twice), [Valid, DuplicateTxid]);
     assert_eq!(kit.commit(vec![one.envelope]), [DuplicateTxid]);
     assert_eq!(kit.ledger().transaction(&one.tx_id).unwrap().validation_code, 0);
-    assert_eq!(kit.ledger().place(&one.tx_id).unwrap().block, 1);
+    assert_eq!(kit.ledger().place(&one.tx_id).unwrap().block, 2);
 }
 
 #[test]
 fn a_simulation_sees_neither_its_own_writes_nor_later_blocks() {
-    let kit = Kit::new();
+    let kit = Kit::with_chaincode();
     let mut simulation = kit.ledger().simulate();
     simulation.put("cc", "a", Bytes::from("own")).unwrap();
     assert_eq!(simulation.get("cc", "a"), None);
@@ -77,7 +77,7 @@ fn a_simulation_sees_neither_its_own_writes_nor_later_blocks() {
 
 #[test]
 fn private_values_reach_members_only() {
-    let kit = Kit::new();
+    let kit = Kit::with_chaincode();
     let own = implicit_collection("Org1MSP");
     let mut simulation = kit.ledger().simulate();
     simulation.private_put("_lifecycle", &own, "k", Bytes::from("secret")).unwrap();
@@ -94,7 +94,7 @@ fn private_values_reach_members_only() {
 
 #[test]
 fn paged_queries_exclude_writes() {
-    let kit = Kit::new();
+    let kit = Kit::with_chaincode();
     let transaction = kit.endorsed("cc", simulate(kit.ledger(), "w a 1; w b 1; w c 1"));
     kit.commit(vec![transaction.envelope]);
     let mut simulation = kit.ledger().simulate();
@@ -105,12 +105,12 @@ fn paged_queries_exclude_writes() {
 
 #[test]
 fn watchers_see_the_block_they_are_told_of() {
-    let kit = Kit::new();
+    let kit = Kit::with_chaincode();
     let mut watch = kit.ledger().watch();
     let transaction = kit.endorsed("cc", simulate(kit.ledger(), "w a 1"));
     kit.commit(vec![transaction.envelope]);
     run(watch.changed()).unwrap();
     let height = *watch.borrow();
-    assert_eq!((height, kit.ledger().height()), (2, 2));
-    assert!(kit.ledger().block(1).is_some());
+    assert_eq!((height, kit.ledger().height()), (3, 3));
+    assert!(kit.ledger().block(2).is_some());
 }

@@ -2,23 +2,30 @@
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
 
 use crate::devnet::crypto::{NodeKind, OrganizationCrypto};
+use crate::devnet::genesis::{self, Batch, Member};
 use crate::devnet::ledger::{Ledger, PrivateStore, Results, Simulation};
+use crate::devnet::lifecycle;
+use crate::devnet::lifecycle::state::{Definition, LIFECYCLE, NAMESPACES};
+use crate::devnet::orderer::BatchLimits;
 use crate::fabric::block::{ValidationCode, data_hash, header_hash};
-use crate::fabric::identity::{Signer as _, SigningIdentity};
+use crate::fabric::identity::{MspFolder, Signer as _, SigningIdentity};
 use crate::fabric::names::{ChannelName, MspId, TxId};
+use crate::fabric::policy::ApplicationPolicy;
 use crate::fabric::tx::{Invocation, Nonce, Proposal};
 use crate::pb::common::{self, BlockData, BlockHeader, BlockMetadata, HeaderType};
-use crate::pb::protos;
+use crate::pb::protos::{self, CollectionConfigPackage};
 
 /// One organization: who endorses, who proposes.
 pub(super) struct Organization {
     pub(super) peer: SigningIdentity,
     pub(super) client: SigningIdentity,
+    msp: MspFolder,
 }
 
 impl Organization {
@@ -31,6 +38,7 @@ impl Organization {
         Self {
             peer: SigningIdentity::from_pem(msp_id.clone(), peer.certificate_pem.as_bytes(), peer.key.pem().as_bytes())
                 .unwrap(),
+            msp: MspFolder::load(&msp_id, &organization.msp_folder()).unwrap(),
             client: SigningIdentity::load_msp(msp_id, &client.join("msp")).unwrap(),
         }
     }
@@ -67,6 +75,28 @@ impl Kit {
         Self { organizations, ledgers, private, next: std::cell::Cell::new(0) }
     }
 
+    /// With the chaincode `cc` under the channel's default policy.
+    pub(super) fn with_chaincode() -> Self {
+        let kit = Self::new();
+        kit.define("cc", &reference("/Channel/Application/Endorsement"), CollectionConfigPackage::default());
+        kit
+    }
+
+    /// Commits the definition of a chaincode.
+    pub(super) fn define(&self, chaincode: &str, policy: &ApplicationPolicy, collections: CollectionConfigPackage) {
+        let mut definition = Definition { sequence: 1, ..Definition::default() };
+        definition.parameters.endorsement.version = "1".to_owned();
+        definition.parameters.validation.validation_plugin = "vscc".to_owned();
+        definition.parameters.validation.validation_parameter = policy.encode();
+        definition.parameters.collections = collections;
+        let mut simulation = self.ledger().simulate();
+        let mut keys = LifecycleKeys(&mut simulation);
+        lifecycle::state::write(&mut keys, NAMESPACES, chaincode, &definition).unwrap();
+        let transaction = self.endorsed(LIFECYCLE, simulation.finish());
+        assert_eq!(self.commit(vec![transaction.envelope]), [ValidationCode::Valid]);
+        assert_eq!(self.ledger().definition(chaincode), Some(definition));
+    }
+
     /// The ledger of the first organization's peer.
     pub(super) fn ledger(&self) -> &Ledger {
         &self.ledgers[0]
@@ -79,7 +109,7 @@ impl Kit {
 
     pub(super) fn endorsed_by(&self, chaincode: &str, results: Results, endorsers: &[&SigningIdentity]) -> Endorsed {
         let client = &self.organizations[0].client;
-        self.next.set(self.next.get() + 1);
+        self.next.set(self.next.get().wrapping_add(1));
         let proposal = Proposal::new(
             Some(&ChannelName::parse(CHANNEL).unwrap()),
             &Invocation::new(chaincode, "f"),
@@ -140,6 +170,30 @@ impl Kit {
     }
 }
 
+/// The public keys of `_lifecycle`.
+struct LifecycleKeys<'a>(&'a mut Simulation);
+
+impl lifecycle::state::Read for LifecycleKeys<'_> {
+    fn get(&mut self, key: &str) -> Option<Bytes> {
+        self.0.get(LIFECYCLE, key)
+    }
+}
+
+impl lifecycle::state::Write for LifecycleKeys<'_> {
+    fn put(&mut self, key: &str, value: Option<Bytes>) -> Result<(), String> {
+        let written = match value {
+            Some(value) => self.0.put(LIFECYCLE, key, value),
+            None => self.0.delete(LIFECYCLE, key),
+        };
+        written.map_err(|error| error.to_string())
+    }
+}
+
+/// The policy of the channel at `path`.
+pub(super) fn reference(path: &str) -> ApplicationPolicy {
+    ApplicationPolicy::ChannelReference(path.to_owned())
+}
+
 /// A transaction, ready to be ordered.
 pub(super) struct Endorsed {
     pub(super) tx_id: TxId,
@@ -171,22 +225,19 @@ fn block(number: u64, previous_hash: Bytes, envelopes: Vec<Bytes>) -> common::Bl
     }
 }
 
-fn genesis(_organizations: &[Organization]) -> common::Block {
-    let channel_header = common::ChannelHeader {
-        r#type: HeaderType::Config.into(),
-        channel_id: CHANNEL.to_owned(),
-        ..common::ChannelHeader::default()
-    };
-    let signature_header = common::SignatureHeader { creator: Bytes::from("genesis"), nonce: Bytes::from("genesis") };
-    let payload = common::Payload {
-        header: Some(common::Header {
-            channel_header: channel_header.encode_to_vec().into(),
-            signature_header: signature_header.encode_to_vec().into(),
-        }),
-        data: Bytes::new(),
-    };
-    let envelope = common::Envelope { payload: payload.encode_to_vec().into(), signature: Bytes::new() };
-    block(0, Bytes::new(), vec![envelope.encode_to_vec().into()])
+fn genesis(organizations: &[Organization]) -> common::Block {
+    let members: Vec<_> = organizations
+        .iter()
+        .map(|organization| Member {
+            msp_id: organization.peer.msp_id().clone(),
+            msp: organization.msp.clone(),
+            anchor: ("peer0".to_owned(), 7051),
+            orderers: Vec::new(),
+        })
+        .collect();
+    let limits = BatchLimits { max_message_count: 10, absolute_max_bytes: 1 << 20, preferred_max_bytes: 1 << 19 };
+    let batch = Batch { limits, timeout: Duration::from_secs(2) };
+    genesis::block(&ChannelName::parse(CHANNEL).unwrap(), &members, batch, Nonce([1; 24]))
 }
 
 /// A small language for simulations: `r k`, `w k v`, `d k`, `q start end` (whole range), `f start end` (its first

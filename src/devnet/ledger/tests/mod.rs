@@ -1,4 +1,8 @@
 //! Tests of the ledger as a whole: transactions made by real keys, committed in blocks.
 
 mod conflicts;
+mod draft;
+mod forms;
 mod kit;
+mod model;
+mod policies;
