@@ -123,7 +123,7 @@ fn client_deploys_and_invokes() {
 #[test]
 fn proposals_end_as_committed_chaincode() {
     let Some(binaries) = Binaries::from_environment("proposals_end_as_committed_chaincode") else { return };
-    let network = Network::start(&binaries, Options::default());
+    let network = Network::start(&binaries, Options { peers_per_organization: 2, ..Options::default() });
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let mut consortium = Consortium::connect(&network);
     let began = Instant::now();

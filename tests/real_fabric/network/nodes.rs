@@ -113,7 +113,6 @@ fn gossip(organization: &Organization, endpoint: &str) -> Value {
         "membershipTrackerInterval": "1s",
         "publishStateInfoInterval": "500ms",
         "requestStateInfoInterval": "500ms",
-        "publishCertPeriod": "1s",
         "aliveTimeInterval": "500ms",
         "aliveExpirationTimeout": "10s",
         "reconnectInterval": "1s",
