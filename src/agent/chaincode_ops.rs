@@ -16,8 +16,8 @@ use crate::client::lifecycle::{Approval, Commitment, LifecycleError};
 use crate::client::{Channel, Client, Peer, SubmitError};
 use crate::fabric::names::PackageId;
 use crate::fabric::package::{Package, ccaas};
-use crate::opssc::chaincode_ops::{HistoryQuery, PackageType, Task as OpsTask, TaskStatus, TaskStatusUpdate};
 use crate::opssc::calls::ChaincodeOps;
+use crate::opssc::chaincode_ops::{HistoryQuery, PackageType, Task as OpsTask, TaskStatus, TaskStatusUpdate};
 use crate::runtime::CancellationToken;
 use crate::runtime::retry::Backoff;
 
@@ -235,16 +235,15 @@ impl Task<'_> {
             }
         }
         self.check_membership(channel).await?;
-        let committed = channel
-            .lifecycle()
-            .committed(plan.chaincode())
-            .await
-            .map_err(|error| lifecycle_trouble(&error))?
-            .map(|committed| plan::Committed {
-                sequence: committed.definition.sequence,
-                same_content: committed.definition.clone().with_defaults() == plan.definition.clone().with_defaults(),
-                approved: committed.approvals.get(self.operations.client.msp_id()).copied().unwrap_or(false),
-            });
+        let committed =
+            channel.lifecycle().committed(plan.chaincode()).await.map_err(|error| lifecycle_trouble(&error))?.map(
+                |committed| plan::Committed {
+                    sequence: committed.definition.sequence,
+                    same_content: committed.definition.clone().with_defaults()
+                        == plan.definition.clone().with_defaults(),
+                    approved: committed.approvals.get(self.operations.client.msp_id()).copied().unwrap_or(false),
+                },
+            );
         plan::check_sequence(plan.sequence(), committed).map_err(Trouble::doubtful)?;
         let detail = format!("{} sequence {} on {}", plan.chaincode(), plan.sequence(), plan.channel);
         Ok((Input::Valid, detail))
@@ -334,11 +333,8 @@ impl Task<'_> {
             return Ok((Input::Committed, "it is committed already".to_owned()));
         }
         let Found { plan, channel, .. } = self.found()?;
-        let readiness = channel
-            .lifecycle()
-            .readiness(&plan.definition)
-            .await
-            .map_err(|error| lifecycle_trouble(&error))?;
+        let readiness =
+            channel.lifecycle().readiness(&plan.definition).await.map_err(|error| lifecycle_trouble(&error))?;
         let missing: Vec<String> =
             readiness.iter().filter(|(_, ready)| !**ready).map(|(organization, _)| organization.to_string()).collect();
         let ready: Vec<String> =
@@ -354,11 +350,8 @@ impl Task<'_> {
     /// Whether the proposed sequence is committed; another content under it cannot be made good.
     async fn is_committed(&self) -> Result<bool, Trouble> {
         let Found { plan, channel, .. } = self.found()?;
-        let committed = channel
-            .lifecycle()
-            .committed(plan.chaincode())
-            .await
-            .map_err(|error| lifecycle_trouble(&error))?;
+        let committed =
+            channel.lifecycle().committed(plan.chaincode()).await.map_err(|error| lifecycle_trouble(&error))?;
         let Some(committed) = committed else { return Ok(false) };
         if committed.definition.sequence == plan.sequence()
             && committed.definition.clone().with_defaults() != plan.definition.clone().with_defaults()
@@ -375,11 +368,8 @@ impl Task<'_> {
             return Ok((Input::Committed, "it is committed already".to_owned()));
         }
         let Found { plan, channel, .. } = self.found()?;
-        let commitment = channel
-            .lifecycle()
-            .commit(&plan.definition)
-            .await
-            .map_err(|error| lifecycle_trouble(&error))?;
+        let commitment =
+            channel.lifecycle().commit(&plan.definition).await.map_err(|error| lifecycle_trouble(&error))?;
         Ok((Input::Committed, commitment_in_words(&commitment)))
     }
 

@@ -140,7 +140,10 @@ impl Listening {
         };
         let result = tokio::time::timeout(GRACE, rest).await;
         if result.is_err() {
-            tracing::warn!(unfinished = work.len(), "stopping before all work is done; it is taken up at the next start");
+            tracing::warn!(
+                unfinished = work.len(),
+                "stopping before all work is done; it is taken up at the next start"
+            );
         }
         result.unwrap_or(Ok(()))?;
         let through = quiet(&water, *read.borrow());

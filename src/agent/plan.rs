@@ -63,7 +63,8 @@ impl Plan {
 /// # Errors
 /// Why it is not valid.
 pub(crate) fn endorsement_policy(base64: &str) -> Result<Bytes, String> {
-    let text = BASE64_STANDARD.decode(base64).map_err(|error| format!("the validation parameter is not base64: {error}"))?;
+    let text =
+        BASE64_STANDARD.decode(base64).map_err(|error| format!("the validation parameter is not base64: {error}"))?;
     let text = String::from_utf8(text).map_err(|_| "the validation parameter is not UTF-8".to_owned())?;
     let policy = if text.starts_with('/') {
         ApplicationPolicy::parse_flags("", &text)

@@ -46,12 +46,7 @@ pub(super) fn told<'a>(
 /// Which task an agent takes up again after a start, without an event: one that was left unfinished.
 ///
 /// A definition is committed by the organization whose acknowledgement was the last, as the event would have had it.
-pub(super) fn unfinished(
-    proposal: &Proposal,
-    msp_id: &MspId,
-    is_member: bool,
-    histories: &[History],
-) -> Option<Kind> {
+pub(super) fn unfinished(proposal: &Proposal, msp_id: &MspId, is_member: bool, histories: &[History]) -> Option<Kind> {
     match proposal.status {
         Status::Approved if is_member => {
             let told = told(Kind::PrepareToDeploy, msp_id, histories);
@@ -125,7 +120,12 @@ mod tests {
             ("approved", true, vec![ack("Org2MSP", Success, "1")], Some(Kind::PrepareToDeploy)),
             ("approved", true, vec![ack("Org1MSP", Success, "1")], None),
             ("approved", true, vec![ack("Org1MSP", Failure, "1")], Some(Kind::PrepareToDeploy)),
-            ("acknowledged", true, vec![ack("Org1MSP", Success, "2"), ack("Org2MSP", Success, "1")], Some(Kind::Deploy)),
+            (
+                "acknowledged",
+                true,
+                vec![ack("Org1MSP", Success, "2"), ack("Org2MSP", Success, "1")],
+                Some(Kind::Deploy),
+            ),
             ("acknowledged", true, vec![ack("Org1MSP", Success, "1"), ack("Org2MSP", Success, "2")], None),
             ("proposed", true, vec![], None),
             ("committed", true, vec![], None),

@@ -45,10 +45,7 @@ pub(super) struct SettingFlags {
 
 impl SettingFlags {
     /// All settings: from these flags, and where there is none from `environment`.
-    pub(super) fn settings(
-        &self,
-        environment: &dyn Fn(&str) -> Option<OsString>,
-    ) -> Result<Settings, SettingsError> {
+    pub(super) fn settings(&self, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Settings, SettingsError> {
         Settings::from_lookup(|name| self.value(name).or_else(|| environment(name)))
     }
 

@@ -187,6 +187,11 @@ pub fn approved_args(name: &ChaincodeName, sequence: i64) -> pb::QueryApprovedCh
     pb::QueryApprovedChaincodeDefinitionArgs { name: name.to_string(), sequence }
 }
 
+/// The argument of `QueryApprovedChaincodeDefinitions`, which peers know from Fabric 3.0 on.
+pub fn approved_all_args() -> pb::QueryApprovedChaincodeDefinitionsArgs {
+    pb::QueryApprovedChaincodeDefinitionsArgs {}
+}
+
 /// The argument of `QueryChaincodeDefinition`.
 pub fn committed_args(name: &ChaincodeName) -> pb::QueryChaincodeDefinitionArgs {
     pb::QueryChaincodeDefinitionArgs { name: name.to_string() }

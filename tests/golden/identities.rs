@@ -1,12 +1,11 @@
 //! Keys, certificates, identities.
 
-use opssc::fabric::identity::{Msp, MspFolder, MspVersion, PrivateKey, Role, Signer as _, SigningIdentity, ski};
+use opssc::fabric::identity::{Msp, MspFolder, MspVersion, PrivateKey, Role, Signer as _, SigningIdentity};
 use opssc::fabric::names::{MspId, hex};
 
 use super::support::{Case, Finding, agree, family, same, same_file, unhex};
 
-#[test]
-fn private_keys() {
+pub(crate) fn private_keys() {
     family("private-keys", |case| {
         agree(PrivateKey::from_pem(&case.bytes("key.pem")), case.ok()).and_then(|key| {
             let Some(key) = key else { return Ok(()) };
@@ -20,16 +19,14 @@ fn private_keys() {
     });
 }
 
-#[test]
-fn ski_() {
+pub(crate) fn ski() {
     family("ski", |case| {
-        let ours = ski(&case.bytes("cert.pem")).map_err(|error| error.to_string())?;
+        let ours = opssc::fabric::identity::ski(&case.bytes("cert.pem")).map_err(|error| error.to_string())?;
         same("ski", &hex(&ours).as_str(), &case.text("/expected/ski_hex"))
     });
 }
 
-#[test]
-fn identity_serialized() {
+pub(crate) fn identity_serialized() {
     family("identity-serialized", |case| {
         let folder = case.tree("tree.json");
         let msp_id = MspId::parse(msp_id(case)).unwrap();
@@ -47,8 +44,7 @@ fn msp_id(case: &Case) -> &str {
         .unwrap_or("Org1MSP")
 }
 
-#[test]
-fn identity_verify() {
+pub(crate) fn identity_verify() {
     family("identity-verify", |case| {
         let folder = case.tree("tree.json");
         let config = MspFolder::load(&MspId::parse(msp_id(case)).unwrap(), folder.path())

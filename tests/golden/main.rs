@@ -3,6 +3,38 @@
 //! Every test walks all cases of one family below `$OPSSC_GOLDEN` (default `testdata/golden`), so the same program
 //! judges other cases of the same layout. All failures of a family are reported together; a family without cases fails.
 
+mod blocks;
 mod identities;
+mod packages;
 mod policies;
+mod protos;
 mod support;
+mod transactions;
+
+macro_rules! families {
+    ($($module:ident::$family:ident;)*) => {
+        $(#[test]
+        fn $family() {
+            $module::$family();
+        })*
+    };
+}
+
+families! {
+    protos::protos;
+    policies::policy_dsl;
+    policies::application_policy;
+    policies::collections_peer_cli;
+    policies::opssc_validation_parameter;
+    packages::labels;
+    identities::identity_serialized;
+    identities::identity_verify;
+    identities::private_keys;
+    identities::ski;
+    transactions::transactions;
+    transactions::lifecycle_args;
+    blocks::blocks;
+    blocks::block_hash;
+    packages::package_opssc_external;
+    packages::package_parse;
+}

@@ -148,8 +148,7 @@ impl Session {
             .await
             .with_context(|| format!("cannot read the histories of proposal {}", text::bounded(id, 80)))?;
         // The contract finds histories by the beginning of their keys.
-        let mut histories: Vec<History> =
-            histories.into_values().filter(|history| history.proposal_id == id).collect();
+        let mut histories: Vec<History> = histories.into_values().filter(|history| history.proposal_id == id).collect();
         histories.sort_by(|one, other| (&one.time, &one.org_id).cmp(&(&other.time, &other.org_id)));
         Ok(histories)
     }
@@ -180,7 +179,8 @@ async fn cast(vote: &Vote, environment: &dyn Fn(&str) -> Option<OsString>) -> an
     let status = if vote.disagree { TaskStatus::Disagreed } else { TaskStatus::Agreed };
     let shown = text::bounded(&vote.id, 80);
     let update = TaskStatusUpdate::new(vote.id.as_str(), status.clone());
-    let committed = session.ledger.vote(&update).await.with_context(|| format!("the vote on {shown} was not counted"))?;
+    let committed =
+        session.ledger.vote(&update).await.with_context(|| format!("the vote on {shown} was not counted"))?;
     output::say(&format!("{} {status} to {shown} (block {})", session.settings.msp_id, committed.block));
     after(&session, &vote.id, &vote.follow).await
 }

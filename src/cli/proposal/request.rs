@@ -88,7 +88,8 @@ impl Request {
     async fn input(&self, session: &Session) -> anyhow::Result<ProposalInput> {
         let usage = |error: &dyn std::fmt::Display| UsageError(error.to_string());
         let channel = ChannelName::parse(self.channel.as_deref().unwrap_or_default()).map_err(|error| usage(&error))?;
-        let name = ChaincodeName::parse(self.chaincode.as_deref().unwrap_or_default()).map_err(|error| usage(&error))?;
+        let name =
+            ChaincodeName::parse(self.chaincode.as_deref().unwrap_or_default()).map_err(|error| usage(&error))?;
         let sequence = match self.sequence {
             Some(sequence) => sequence,
             None => next_sequence(session, &channel, &name).await?,
@@ -101,9 +102,7 @@ impl Request {
         agent::endorsement_policy(&validation_parameter)
             .map_err(|error| UsageError(format!("--policy is not valid: {}", text::bounded(&error, 1000))))?;
         let collections = match &self.collections {
-            Some(path) => {
-                BASE64_STANDARD.encode(read(path)?)
-            }
+            Some(path) => BASE64_STANDARD.encode(read(path)?),
             None => String::new(),
         };
         Ok(ProposalInput {
@@ -128,13 +127,9 @@ impl Request {
 
 /// The sequence that the channel expects next.
 async fn next_sequence(session: &Session, channel: &ChannelName, name: &ChaincodeName) -> anyhow::Result<i64> {
-    let committed = session
-        .client
-        .channel(channel.clone())
-        .lifecycle()
-        .committed(name)
-        .await
-        .with_context(|| format!("cannot find out the next sequence of {name} on {channel}; give it with --sequence"))?;
+    let committed = session.client.channel(channel.clone()).lifecycle().committed(name).await.with_context(|| {
+        format!("cannot find out the next sequence of {name} on {channel}; give it with --sequence")
+    })?;
     Ok(committed.map_or(1, |committed| committed.definition.sequence.saturating_add(1)))
 }
 
@@ -144,6 +139,5 @@ fn read(path: &Path) -> anyhow::Result<String> {
         std::io::stdin().read_to_string(&mut content).context("cannot read standard input")?;
         return Ok(content);
     }
-    std::fs::read_to_string(path)
-        .map_err(|error| UsageError(format!("cannot read {}: {error}", path.display())).into())
+    std::fs::read_to_string(path).map_err(|error| UsageError(format!("cannot read {}: {error}", path.display())).into())
 }

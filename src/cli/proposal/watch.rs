@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::super::failure::{Exit, OutcomeUnknown};
 use super::super::output;
-use super::show::details;
 use super::Session;
+use super::show::details;
 use crate::agent::text;
 use crate::client::events::Start;
 use crate::opssc::chaincode_ops::{History, Proposal, Status, Task, TaskStatus};
@@ -134,7 +134,9 @@ fn tell(change: &Change, elapsed: Duration, json: bool) -> anyhow::Result<()> {
                 (Task::Acknowledge, _) => "could not prepare".to_owned(),
                 (Task::Commit, TaskStatus::Success) => "committed the definition".to_owned(),
                 (Task::Commit, _) => "could not commit the definition".to_owned(),
-                (task, status) => format!("{}: {}", text::bounded(task.as_str(), 40), text::bounded(status.as_str(), 40)),
+                (task, status) => {
+                    format!("{}: {}", text::bounded(task.as_str(), 40), text::bounded(status.as_str(), 40))
+                }
             };
             let separator = if details.is_empty() { "" } else { ": " };
             format!("{who} {what}{separator}{details}")

@@ -167,6 +167,19 @@ impl Package {
         &self.code
     }
 
+    /// The files of the package itself with their names, in order.
+    ///
+    /// # Errors
+    /// [`PackageError`] when it cannot be unpacked within the limits.
+    pub fn files(&self) -> Result<Vec<(String, Bytes)>, PackageError> {
+        let mut files = Vec::new();
+        archive::unpack(&self.bytes, &Limits::default(), |name, contents| {
+            files.push((name.to_owned(), contents.into()));
+            Ok(())
+        })?;
+        Ok(files)
+    }
+
     /// The files of the code package by name; the last of each name.
     ///
     /// # Errors

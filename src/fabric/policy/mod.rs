@@ -7,12 +7,15 @@
 //! `common/cauthdsl`.
 
 mod application;
+pub mod collections;
 pub mod dsl;
 mod evaluate;
+mod opssc;
 
 pub use application::ApplicationPolicy;
 pub(crate) use evaluate::{Candidate, suffices};
 pub use evaluate::{Member, distinct, evaluate, evaluate_members};
+pub use opssc::opssc_validation_parameter;
 
 /// Why a policy cannot be had from what was given, or is not satisfied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

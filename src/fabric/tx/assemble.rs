@@ -58,6 +58,16 @@ pub struct UnsignedTransaction {
     payload: Bytes,
 }
 
+/// What an endorser signs (followed by its identity): the hash of the proposal and what the chaincode did.
+pub fn response_payload(proposal_hash: &[u8], action: &protos::ChaincodeAction) -> Bytes {
+    protos::ProposalResponsePayload {
+        proposal_hash: Bytes::copy_from_slice(proposal_hash),
+        extension: action.encode_to_vec().into(),
+    }
+    .encode_to_vec()
+    .into()
+}
+
 impl Proposal {
     /// Joins the endorsers' answers to a transaction.
     ///

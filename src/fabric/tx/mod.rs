@@ -9,6 +9,6 @@ mod assemble;
 mod envelope;
 mod proposal;
 
-pub use assemble::{AssembleError, UnsignedTransaction};
+pub use assemble::{AssembleError, UnsignedTransaction, response_payload};
 pub use envelope::{Header, UnsignedEnvelope, envelope, sign_payload};
 pub use proposal::{Invocation, Nonce, Proposal};

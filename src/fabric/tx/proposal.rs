@@ -196,6 +196,21 @@ impl Proposal {
         &self.bytes
     }
 
+    /// The encoded channel header.
+    pub fn channel_header(&self) -> &Bytes {
+        &self.channel_header
+    }
+
+    /// The encoded signature header.
+    pub fn signature_header(&self) -> &Bytes {
+        &self.signature_header
+    }
+
+    /// The encoded payload as the transaction carries it: without transient values.
+    pub fn payload_for_tx(&self) -> &Bytes {
+        &self.payload_for_tx
+    }
+
     /// What endorsers hash and sign as the proposal: its headers and its payload without transient values.
     pub fn hash(&self) -> [u8; 32] {
         use sha2::{Digest as _, Sha256};

@@ -38,10 +38,15 @@ const MOST_NODES: usize = 10_000;
 const DEEPEST: usize = 200;
 
 pub(super) fn parse(text: &str) -> Result<Node, PolicyError> {
+    parse_with(text, false)
+}
+
+/// With `lower_gates`, `and` and `or` are names, which the peer CLI takes for operators.
+pub(super) fn parse_with(text: &str, lower_gates: bool) -> Result<Node, PolicyError> {
     if text.len() > MOST_BYTES {
         return Err(PolicyError::invalid(format!("{} bytes are too many", text.len())));
     }
-    let mut parser = Parser { chars: text.chars().collect(), at: 0, nodes: 0 };
+    let mut parser = Parser { chars: text.chars().collect(), at: 0, nodes: 0, lower_gates };
     let node = parser.expression(0)?;
     parser.skip()?;
     if parser.peek().is_some() {
@@ -54,6 +59,7 @@ struct Parser {
     chars: Vec<char>,
     at: usize,
     nodes: usize,
+    lower_gates: bool,
 }
 
 impl Parser {
@@ -124,7 +130,12 @@ impl Parser {
             }
             Some(c) if is_letter(c) => {
                 let name = self.name();
-                if matches!(name.as_str(), "and" | "or" | "not" | "in" | "let" | "if" | "else") {
+                let operator = match name.as_str() {
+                    "and" | "or" => !self.lower_gates,
+                    "not" | "in" | "let" | "if" | "else" => true,
+                    _ => false,
+                };
+                if operator {
                     return Err(PolicyError::Syntax { reason: format!("{name:?} is no gate"), column });
                 }
                 self.skip()?;

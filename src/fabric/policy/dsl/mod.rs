@@ -9,11 +9,13 @@
 //! Source: Fabric 3.1.5 `common/policydsl`.
 
 mod expression;
+mod opssc;
 mod print;
 
 use bytes::Bytes;
 use prost::Message as _;
 
+pub use opssc::parse_opssc;
 pub use print::print;
 
 use super::PolicyError;
