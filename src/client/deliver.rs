@@ -40,7 +40,7 @@ const QUIET: Duration = Duration::from_secs(20);
 const HEIGHT: Duration = Duration::from_secs(10);
 /// Waits between rounds over all own peers.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// Why nothing is heard from the ledger at the moment. The stream goes on: polled again it tries again.
 #[derive(Debug, thiserror::Error)]

@@ -20,6 +20,9 @@ use crate::pb::protos::FilteredBlock;
 /// How long a commit may be listened for in vain before a transaction is sent all the same.
 const OPEN: Duration = Duration::from_secs(10);
 
+/// How long a transaction may be on its way before the same bytes are handed in once more; doubles each time.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// An open ear for commits.
 pub(super) struct Watch {
     blocks: FilteredBlockStream,
@@ -45,21 +48,35 @@ pub(super) async fn order_and_watch(
     envelope: Envelope,
 ) -> Result<(BlockNumber, ValidationCode), SubmitError> {
     let begun = Instant::now();
-    let limit = channel.client().shared.timeouts.commit;
-    let seen = tokio::select! {
-        seen = until_seen(channel, &mut watch, tx_id) => return Ok(seen),
-        ordered = broadcast(channel.client(), Some(channel), &envelope) => match ordered {
-            Err(source) if !source.may_be_ordered() => return Err(SubmitError::NotOrdered { tx_id: tx_id.clone(), source }),
-            Ok(()) | Err(_) => {
-                tokio::time::timeout(limit, until_seen(channel, &mut watch, tx_id)).await
+    let end = begun + channel.client().shared.timeouts.order + channel.client().shared.timeouts.commit;
+    let mut patience = PATIENCE;
+    loop {
+        let ordered = tokio::select! {
+            biased;
+            seen = until_seen(channel, &mut watch, tx_id) => return Ok(seen),
+            ordered = broadcast(channel.client(), Some(channel), &envelope) => ordered,
+        };
+        match ordered {
+            // Only of the first try it is certain that nothing else is under way.
+            Err(source) if patience == PATIENCE && !source.may_be_ordered() => {
+                return Err(SubmitError::NotOrdered { tx_id: tx_id.clone(), source });
             }
-        },
-    };
-    match seen {
-        Ok(seen) => Ok(seen),
-        Err(_) => lookup(channel, tx_id)
-            .await
-            .ok_or_else(|| SubmitError::Undecided { tx_id: tx_id.clone(), waited: begun.elapsed() }),
+            Err(error) => tracing::debug!(channel = %channel.name(), %tx_id, %error, "transaction may not be ordered"),
+            Ok(()) => {}
+        }
+        let slice = end.min(Instant::now() + patience);
+        if let Ok(seen) = tokio::time::timeout_at(slice, until_seen(channel, &mut watch, tx_id)).await {
+            return Ok(seen);
+        }
+        if let Some(seen) = lookup(channel, tx_id).await {
+            return Ok(seen);
+        }
+        if Instant::now() >= end {
+            return Err(SubmitError::Undecided { tx_id: tx_id.clone(), waited: begun.elapsed() });
+        }
+        // An orderer that loses the lead forgets what it took.
+        tracing::debug!(channel = %channel.name(), %tx_id, "transaction is not seen yet and handed in again");
+        patience *= 2;
     }
 }
 

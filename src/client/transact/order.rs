@@ -68,10 +68,7 @@ pub(in crate::client) async fn broadcast(
         for step in 0..orderers.len() {
             let at = (first + step) % orderers.len();
             match orderers[at].broadcast(envelope.clone(), timeouts.broadcast).await {
-                Ok(()) => {
-                    client.shared.orderer_turn.store(at, Ordering::Relaxed);
-                    return Ok(());
-                }
+                Ok(()) => return Ok(()),
                 // Something that was sent before may have been taken: then this answer is not the last word.
                 Err(error @ CallError::Refused { status: 400..=499, .. }) if certain => {
                     return Err(BroadcastError::Refused(error));
@@ -79,6 +76,8 @@ pub(in crate::client) async fn broadcast(
                 Err(error) => {
                     tracing::debug!(%error, "orderer did not take an envelope");
                     certain &= error.is_certain();
+                    // Later envelopes begin with the next one.
+                    client.shared.orderer_turn.store(at + 1, Ordering::Relaxed);
                     failures.push(error);
                 }
             }

@@ -1,0 +1,371 @@
+//! A node that does as it is told: real gRPC and TLS on a port of the system's choice, answers out of a script.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
+use prost::Message as _;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use crate::fabric::names::TxId;
+use crate::pb::common::{
+    Block, BlockData, BlockHeader, BlockMetadata, BlockMetadataIndex, BlockchainInfo, ChannelHeader, Envelope, Header,
+    HeaderType, Payload, Status as FabricStatus,
+};
+use crate::pb::orderer::atomic_broadcast_server::{AtomicBroadcast, AtomicBroadcastServer};
+use crate::pb::orderer::seek_position::Type as Seek;
+use crate::pb::orderer::{self, BroadcastResponse, SeekInfo};
+use crate::pb::protos::deliver_response::Type as Delivered;
+use crate::pb::protos::deliver_server::{Deliver, DeliverServer};
+use crate::pb::protos::endorser_server::{Endorser, EndorserServer};
+use crate::pb::protos::{
+    ChaincodeInvocationSpec, ChaincodeProposalPayload, DeliverResponse, Endorsement, FilteredBlock,
+    FilteredTransaction, Proposal, ProposalResponse, Response as ChaincodeResponse, SignedProposal,
+};
+use crate::runtime::Workers;
+
+pub(super) const NAME: &str = "node.test";
+
+/// Certificates for nodes and clients, from one authority.
+pub(super) struct Tls {
+    pub(super) roots: String,
+    pub(super) certificate: String,
+    pub(super) key: String,
+}
+
+impl Tls {
+    pub(super) fn new() -> Self {
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let roots = params.self_signed(&key).unwrap();
+        let issuer = rcgen::Issuer::new(params, key);
+        let leaf_key = rcgen::KeyPair::generate().unwrap();
+        let leaf = rcgen::CertificateParams::new([NAME.to_owned()]).unwrap().signed_by(&leaf_key, &issuer).unwrap();
+        Self { roots: roots.pem(), certificate: leaf.pem(), key: leaf_key.serialize_pem() }
+    }
+}
+
+/// The blocks that all nodes of a test have.
+pub(super) struct Ledger {
+    blocks: watch::Sender<Vec<Block>>,
+}
+
+impl Ledger {
+    /// With a first block.
+    pub(super) fn new() -> Arc<Self> {
+        let ledger = Arc::new(Self { blocks: watch::Sender::new(Vec::new()) });
+        ledger.add(Vec::new(), &[]);
+        ledger
+    }
+
+    /// Adds a block; the codes are the transactions' verdicts.
+    pub(super) fn add(&self, transactions: Vec<Envelope>, codes: &[u8]) {
+        self.blocks.send_modify(|blocks| {
+            let mut metadata = vec![Bytes::new(); 5];
+            metadata[BlockMetadataIndex::TransactionsFilter as usize] = Bytes::copy_from_slice(codes);
+            let number = blocks.len() as u64;
+            blocks.push(Block {
+                header: Some(BlockHeader { number, ..Default::default() }),
+                data: Some(BlockData {
+                    data: transactions.iter().map(|envelope| envelope.encode_to_vec().into()).collect(),
+                }),
+                metadata: Some(BlockMetadata { metadata }),
+            });
+        });
+    }
+}
+
+/// What one message asked for.
+pub(super) struct Invoked {
+    pub(super) chaincode: String,
+    pub(super) args: Vec<Bytes>,
+}
+
+type Endorse = Box<dyn Fn(&Invoked) -> Result<ProposalResponse, Status> + Send + Sync>;
+
+/// How an orderer takes an envelope.
+pub(super) enum Take {
+    /// Into a block of its own, with this verdict.
+    Order(u8),
+    /// The same, but the answer never comes.
+    OrderAndHangUp(u8),
+    /// It says that it took it and loses it.
+    Lose,
+    Refuse(FabricStatus),
+}
+
+/// How a stream of blocks goes wrong.
+#[derive(Clone, Copy)]
+pub(super) enum Fault {
+    /// It ends after so many blocks.
+    CutAfter(usize),
+    Refuse(FabricStatus),
+    /// It leaves one block out.
+    Skip(u64),
+}
+
+pub(super) struct Script {
+    pub(super) endorse: Endorse,
+    pub(super) takes: Mutex<VecDeque<Take>>,
+    /// One for each stream that is opened; without one nothing goes wrong.
+    pub(super) faults: Mutex<VecDeque<Fault>>,
+    pub(super) seen: Mutex<Seen>,
+    pub(super) ledger: Arc<Ledger>,
+}
+
+/// What a node was sent.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) proposals: usize,
+    pub(super) envelopes: Vec<Envelope>,
+    pub(super) seeks: Vec<(ChannelHeader, SeekInfo)>,
+}
+
+impl Script {
+    pub(super) fn new(ledger: &Arc<Ledger>) -> Self {
+        Self {
+            endorse: Box::new(|_| Ok(endorsed("peer0", b"result"))),
+            takes: Mutex::default(),
+            faults: Mutex::default(),
+            seen: Mutex::default(),
+            ledger: Arc::clone(ledger),
+        }
+    }
+
+    pub(super) fn endorsing(
+        self,
+        endorse: impl Fn(&Invoked) -> Result<ProposalResponse, Status> + Send + Sync + 'static,
+    ) -> Self {
+        Self { endorse: Box::new(endorse), ..self }
+    }
+
+    pub(super) fn taking(self, takes: impl IntoIterator<Item = Take>) -> Self {
+        Self { takes: Mutex::new(takes.into_iter().collect()), ..self }
+    }
+
+    pub(super) fn failing(self, faults: impl IntoIterator<Item = Fault>) -> Self {
+        Self { faults: Mutex::new(faults.into_iter().collect()), ..self }
+    }
+
+    /// Serves it; the address.
+    pub(super) async fn serve(self, tls: &Tls, mutual: bool, workers: &Workers) -> (String, Arc<Self>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let mut config = ServerTlsConfig::new().identity(Identity::from_pem(&tls.certificate, &tls.key));
+        if mutual {
+            config = config.client_ca_root(Certificate::from_pem(&tls.roots));
+        }
+        let script = Arc::new(self);
+        let served = Arc::clone(&script);
+        workers.spawn("scripted node", async move {
+            Server::builder()
+                .tls_config(config)?
+                .add_service(EndorserServer::from_arc(Arc::clone(&served)))
+                .add_service(DeliverServer::from_arc(Arc::clone(&served)))
+                .add_service(AtomicBroadcastServer::from_arc(served))
+                .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
+                .await
+        });
+        (address, script)
+    }
+
+    fn blocks(&self, envelope: &Envelope, filtered: bool) -> BlockAnswers {
+        let payload = Payload::decode(envelope.payload.clone()).unwrap();
+        let header = ChannelHeader::decode(payload.header.unwrap().channel_header).unwrap();
+        let seek = SeekInfo::decode(payload.data).unwrap();
+        let fault = self.faults.lock().unwrap().pop_front();
+        self.seen.lock().unwrap().seeks.push((header, seek));
+        if let Some(Fault::Refuse(status)) = fault {
+            let status = DeliverResponse { r#type: Some(Delivered::Status(status.into())) };
+            return stream::iter([Ok(status)]).boxed();
+        }
+        let mut blocks = self.ledger.blocks.subscribe();
+        let start = match seek.start.unwrap().r#type.unwrap() {
+            Seek::Oldest(_) => 0,
+            Seek::Specified(specified) => usize::try_from(specified.number).unwrap(),
+            _ => blocks.borrow_and_update().len() - 1,
+        };
+        let answers = stream::unfold((blocks, start), move |(mut blocks, next)| async move {
+            let block = blocks.wait_for(|blocks| blocks.len() > next).await.ok()?[next].clone();
+            let answer = if filtered { Delivered::FilteredBlock(filter(&block)) } else { Delivered::Block(block) };
+            Some((Ok(DeliverResponse { r#type: Some(answer) }), (blocks, next + 1)))
+        });
+        match fault {
+            Some(Fault::CutAfter(blocks)) => answers.take(blocks).boxed(),
+            Some(Fault::Skip(number)) => answers
+                .enumerate()
+                .filter(move |(at, _)| std::future::ready((start + at) as u64 != number))
+                .map(|(_, answer)| answer)
+                .boxed(),
+            _ => answers.boxed(),
+        }
+    }
+}
+
+type BlockAnswers = Pin<Box<dyn Stream<Item = Result<DeliverResponse, Status>> + Send>>;
+
+fn filter(block: &Block) -> FilteredBlock {
+    let codes = &block.metadata.as_ref().unwrap().metadata[BlockMetadataIndex::TransactionsFilter as usize];
+    let filtered_transactions = block
+        .data
+        .iter()
+        .flat_map(|data| &data.data)
+        .zip(codes)
+        .map(|(envelope, code)| FilteredTransaction {
+            txid: tx_id(&Envelope::decode(envelope.clone()).unwrap()),
+            tx_validation_code: i32::from(*code),
+            ..Default::default()
+        })
+        .collect();
+    FilteredBlock { number: block.header.unwrap_number(), filtered_transactions, ..Default::default() }
+}
+
+trait Number {
+    fn unwrap_number(&self) -> u64;
+}
+
+impl Number for Option<BlockHeader> {
+    fn unwrap_number(&self) -> u64 {
+        self.as_ref().unwrap().number
+    }
+}
+
+pub(super) fn tx_id(envelope: &Envelope) -> String {
+    let payload = Payload::decode(envelope.payload.clone()).unwrap();
+    ChannelHeader::decode(payload.header.unwrap().channel_header).unwrap().tx_id
+}
+
+/// An endorsement that a client can use.
+pub(super) fn endorsed(endorser: &'static str, result: &'static [u8]) -> ProposalResponse {
+    ProposalResponse {
+        response: Some(ChaincodeResponse { status: 200, payload: result.into(), ..Default::default() }),
+        payload: result.into(),
+        endorsement: Some(Endorsement { endorser: endorser.into(), signature: "signature".into() }),
+        ..Default::default()
+    }
+}
+
+/// A refusal: of the chaincode, or of the peer.
+pub(super) fn refused(by_chaincode: bool, message: &str) -> ProposalResponse {
+    ProposalResponse {
+        response: Some(ChaincodeResponse { status: 500, message: message.to_owned(), ..Default::default() }),
+        payload: if by_chaincode { "payload".into() } else { Bytes::new() },
+        ..Default::default()
+    }
+}
+
+/// A transaction with an event.
+pub(super) fn with_event(tx_id: &TxId, chaincode: &str, name: &str, payload: Bytes) -> Envelope {
+    use crate::pb::protos;
+    let event = protos::ChaincodeEvent {
+        chaincode_id: chaincode.to_owned(),
+        tx_id: tx_id.to_string(),
+        event_name: name.to_owned(),
+        payload,
+    };
+    let action = protos::ChaincodeAction { events: event.encode_to_vec().into(), ..Default::default() };
+    let response = protos::ProposalResponsePayload { extension: action.encode_to_vec().into(), ..Default::default() };
+    let action = protos::ChaincodeActionPayload {
+        action: Some(protos::ChaincodeEndorsedAction {
+            proposal_response_payload: response.encode_to_vec().into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let action = protos::TransactionAction { payload: action.encode_to_vec().into(), ..Default::default() };
+    let transaction = protos::Transaction { actions: vec![action] };
+    let header = ChannelHeader {
+        r#type: HeaderType::EndorserTransaction.into(),
+        tx_id: tx_id.to_string(),
+        ..Default::default()
+    };
+    let header = Header { channel_header: header.encode_to_vec().into(), ..Default::default() };
+    let payload = Payload { header: Some(header), data: transaction.encode_to_vec().into() };
+    Envelope { payload: payload.encode_to_vec().into(), ..Default::default() }
+}
+
+#[async_trait]
+impl Endorser for Script {
+    async fn process_proposal(&self, request: Request<SignedProposal>) -> Result<Response<ProposalResponse>, Status> {
+        let proposal = Proposal::decode(request.into_inner().proposal_bytes).unwrap();
+        let payload = ChaincodeProposalPayload::decode(proposal.payload).unwrap();
+        let spec = ChaincodeInvocationSpec::decode(payload.input).unwrap().chaincode_spec.unwrap();
+        let args = spec.input.unwrap().args;
+        let invoked = Invoked { chaincode: spec.chaincode_id.unwrap().name, args };
+        if invoked.chaincode == "qscc" && invoked.args[0] == "GetChainInfo" {
+            let height = self.ledger.blocks.borrow().len() as u64;
+            let info = BlockchainInfo { height, ..Default::default() };
+            let response =
+                ChaincodeResponse { status: 200, payload: info.encode_to_vec().into(), ..Default::default() };
+            return Ok(Response::new(ProposalResponse { response: Some(response), ..Default::default() }));
+        }
+        self.seen.lock().unwrap().proposals += 1;
+        (self.endorse)(&invoked).map(Response::new)
+    }
+}
+
+#[async_trait]
+impl Deliver for Script {
+    type DeliverStream = BlockAnswers;
+    type DeliverFilteredStream = BlockAnswers;
+    type DeliverWithPrivateDataStream = BlockAnswers;
+
+    async fn deliver(&self, request: Request<Streaming<Envelope>>) -> Result<Response<BlockAnswers>, Status> {
+        let envelope = request.into_inner().message().await?.unwrap();
+        Ok(Response::new(self.blocks(&envelope, false)))
+    }
+
+    async fn deliver_filtered(&self, request: Request<Streaming<Envelope>>) -> Result<Response<BlockAnswers>, Status> {
+        let envelope = request.into_inner().message().await?.unwrap();
+        Ok(Response::new(self.blocks(&envelope, true)))
+    }
+
+    async fn deliver_with_private_data(
+        &self,
+        _: Request<Streaming<Envelope>>,
+    ) -> Result<Response<BlockAnswers>, Status> {
+        Err(Status::unimplemented("not in this script"))
+    }
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[async_trait]
+impl AtomicBroadcast for Script {
+    type BroadcastStream = Answers<BroadcastResponse>;
+    type DeliverStream = Answers<orderer::DeliverResponse>;
+
+    async fn broadcast(
+        &self,
+        request: Request<Streaming<Envelope>>,
+    ) -> Result<Response<Self::BroadcastStream>, Status> {
+        let envelope = request.into_inner().message().await?.unwrap();
+        self.seen.lock().unwrap().envelopes.push(envelope.clone());
+        let take = self.takes.lock().unwrap().pop_front().unwrap_or(Take::Order(0));
+        let status = match take {
+            Take::Order(code) => {
+                self.ledger.add(vec![envelope], &[code]);
+                FabricStatus::Success
+            }
+            Take::OrderAndHangUp(code) => {
+                self.ledger.add(vec![envelope], &[code]);
+                return Ok(Response::new(stream::empty().boxed()));
+            }
+            Take::Lose => FabricStatus::Success,
+            Take::Refuse(status) => status,
+        };
+        let answer = BroadcastResponse { status: status.into(), info: String::new() };
+        Ok(Response::new(stream::iter([Ok(answer)]).boxed()))
+    }
+
+    async fn deliver(&self, _: Request<Streaming<Envelope>>) -> Result<Response<Self::DeliverStream>, Status> {
+        Err(Status::unimplemented("not in this script"))
+    }
+}
