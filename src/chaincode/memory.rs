@@ -66,6 +66,15 @@ pub enum Conflict {
     },
 }
 
+/// How a contract is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// By a transaction that initializes it.
+    Init,
+    /// By any other.
+    Invoke,
+}
+
 /// A chaincode event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -175,20 +184,27 @@ impl Ledger {
     ///
     /// Cancel safety: the ledger is only read, so nothing is lost when the future is dropped.
     pub async fn simulate<A: AsRef<[u8]> + ?Sized>(&mut self, chaincode: &str, org: &MspId, args: &[&A]) -> Simulated {
-        self.simulated += 1;
         let creator = SerializedIdentity { mspid: org.to_string(), id_bytes: Bytes::from_static(b"certificate") };
-        let creator = Bytes::from(creator.encode_to_vec());
+        let args = args.iter().map(|arg| Bytes::copy_from_slice((*arg).as_ref())).collect();
+        self.simulate_as(chaincode, creator.encode_to_vec().into(), args, Call::Invoke).await
+    }
+
+    /// The same with any creator (an encoded `msp.SerializedIdentity`, where all is well), and for initialization too.
+    ///
+    /// Cancel safety: as [`simulate`](Self::simulate).
+    pub async fn simulate_as(&mut self, chaincode: &str, creator: Bytes, args: Vec<Bytes>, call: Call) -> Simulated {
+        self.simulated += 1;
         let mut stub = MemoryStub {
             ledger: self,
             chaincode: chaincode.to_owned(),
             tx_id: TxId::of(&self.simulated.to_be_bytes(), &creator),
-            args: args.iter().map(|arg| Bytes::copy_from_slice((*arg).as_ref())).collect(),
+            args,
             creator,
             transient: BTreeMap::new(),
             set: ReadWriteSet::default(),
             event: None,
         };
-        let response = stub.run().await;
+        let response = stub.run(call).await;
         Simulated { response, event: stub.event, set: stub.set }
     }
 
@@ -276,10 +292,11 @@ struct MemoryStub<'a> {
 }
 
 impl MemoryStub<'_> {
-    async fn run(&mut self) -> Response {
-        match self.ledger.chaincodes.get(&self.chaincode) {
-            Some(contract) => contract.invoke(self).await,
-            None => Response::failure(format!("chaincode {} not found", self.chaincode)),
+    async fn run(&mut self, call: Call) -> Response {
+        match (self.ledger.chaincodes.get(&self.chaincode), call) {
+            (Some(contract), Call::Init) => contract.init(self).await,
+            (Some(contract), Call::Invoke) => contract.invoke(self).await,
+            (None, _) => Response::failure(format!("chaincode {} not found", self.chaincode)),
         }
     }
 
@@ -412,7 +429,7 @@ impl Stub for MemoryStub<'_> {
             // The event of a called chaincode goes nowhere.
             event: None,
         };
-        let response = called.run().await;
+        let response = called.run(Call::Invoke).await;
         self.set = called.set;
         Ok(response)
     }

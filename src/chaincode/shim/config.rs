@@ -90,7 +90,7 @@ impl Config {
     /// [`ConfigError`] with all that is missing, malformed or unreadable.
     pub fn load(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let get = |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let address = match get("CHAINCODE_SERVER_ADDRESS") {
             None => Err("CHAINCODE_SERVER_ADDRESS is not set".to_owned()),
             Some(text) => listen_address(&text).ok_or_else(|| {
@@ -104,32 +104,41 @@ impl Config {
             None => Ok(true),
             Some(text) => boolean(&text).ok_or_else(|| format!("CHAINCODE_TLS_DISABLED {text:?} is not true or false")),
         };
-        let mut keep = |problem: String| problems.push(problem);
-        let address = address.map_err(&mut keep).ok();
-        let chaincode_id = chaincode_id.map_err(&mut keep).ok();
-        let tls = match disabled.map_err(&mut keep) {
-            Ok(false) => {
-                let mut file = |name: &str| match get(name) {
-                    None => Err(keep(format!("{name} is not set, but TLS is on"))),
-                    Some(path) => {
-                        let path = PathBuf::from(path);
-                        std::fs::read(&path).map_err(|error| keep(format!("{name} {}: {error}", path.display())))
-                    }
-                };
-                let (certificate, key) = (file("CHAINCODE_TLS_CERT"), file("CHAINCODE_TLS_KEY"));
-                let roots = get("CHAINCODE_CLIENT_CA_CERT").map(|_| file("CHAINCODE_CLIENT_CA_CERT")).transpose();
-                match (certificate, key, roots) {
-                    (Ok(certificate), Ok(key), Ok(client_roots)) => Some(Tls { certificate, key, client_roots }),
-                    _ => None,
-                }
-            }
-            Ok(true) | Err(()) => None,
+        let address = problems.keep(address);
+        let chaincode_id = problems.keep(chaincode_id);
+        let tls = match problems.keep(disabled) {
+            Some(false) => load_tls(&get, &mut problems),
+            Some(true) | None => None,
         };
-        match (address, chaincode_id, problems.is_empty()) {
+        match (address, chaincode_id, problems.0.is_empty()) {
             (Some(address), Some(chaincode_id), true) => Ok(Self { address, chaincode_id, tls }),
-            _ => Err(ConfigError { problems }),
+            _ => Err(ConfigError { problems: problems.0 }),
         }
     }
+}
+
+/// What is wrong so far.
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn keep<T>(&mut self, result: Result<T, String>) -> Option<T> {
+        result.map_err(|problem| self.0.push(problem)).ok()
+    }
+}
+
+fn load_tls(get: &impl Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<Tls> {
+    let file = |name: &str| {
+        let path = PathBuf::from(get(name).ok_or_else(|| format!("{name} is not set, but TLS is on"))?);
+        std::fs::read(&path).map_err(|error| format!("{name} {}: {error}", path.display()))
+    };
+    let certificate = problems.keep(file("CHAINCODE_TLS_CERT"));
+    let key = problems.keep(file("CHAINCODE_TLS_KEY"));
+    let client_roots = match get("CHAINCODE_CLIENT_CA_CERT") {
+        Some(_) => Some(problems.keep(file("CHAINCODE_CLIENT_CA_CERT"))?),
+        None => None,
+    };
+    Some(Tls { certificate: certificate?, key: key?, client_roots })
 }
 
 /// A static program has no name service, so an address is one, or `localhost`, or nothing for all interfaces.

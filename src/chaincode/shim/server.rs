@@ -133,7 +133,7 @@ impl Chaincode for Service {
     ) -> Result<tonic::Response<Self::ConnectStream>, tonic::Status> {
         let peer = request.remote_addr().map_or_else(|| "unknown".to_owned(), |address| address.to_string());
         let contract = Arc::clone(&self.contract);
-        let outgoing = Session::start(&self.workers, contract, &self.chaincode_id, peer, request.into_inner());
+        let outgoing = Session::start(&self.workers, contract, &self.chaincode_id, &peer, request.into_inner());
         Ok(tonic::Response::new(outgoing.map(Item::Ok as fn(_) -> _)))
     }
 }

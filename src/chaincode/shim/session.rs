@@ -73,7 +73,7 @@ impl Session {
         workers: &Workers,
         contract: Arc<dyn Contract>,
         chaincode_id: &str,
-        peer: String,
+        peer: &str,
         incoming: impl Stream<Item = Result<ChaincodeMessage, Status>> + Send + Unpin + 'static,
     ) -> ReceiverStream<ChaincodeMessage> {
         let (outgoing, messages) = mpsc::channel(OUTGOING);

@@ -47,8 +47,9 @@ impl Json {
             Self::Null => Value::Null,
             Self::Bool(value) => Value::Bool(value),
             Self::Number(text) => match text.parse::<i64>() {
-                Ok(number) => number.into(),
-                Err(_) => float(&text),
+                // Only a floating point number can be minus zero.
+                Ok(number) if text != "-0" => number.into(),
+                _ => float(&text),
             },
             Self::Text(text) => Value::String(text),
             Self::List(items) => Value::Array(items.into_iter().map(Self::into_value).collect()),
@@ -208,11 +209,10 @@ impl Parser<'_> {
         self.skip(b"\"")?;
         let mut text = String::new();
         loop {
-            let start = self.at;
-            while !matches!(self.peek(), None | Some(b'"' | b'\\' | 0..=0x1F)) {
-                self.at += 1;
-            }
-            text.push_str(&text_of(&self.text[start..self.at]));
+            let rest = &self.text[self.at..];
+            let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1F)).unwrap_or(rest.len());
+            text.push_str(&text_of(&rest[..plain]));
+            self.at += plain;
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -283,17 +283,21 @@ struct Go;
 
 impl Formatter for Go {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        let mut rest = fragment;
-        while let Some(at) = rest.find(['<', '>', '&', '\u{2028}', '\u{2029}']) {
-            let (plain, special) = rest.split_at(at);
-            writer.write_all(plain.as_bytes())?;
-            let mut chars = special.chars();
-            if let Some(c) = chars.next() {
+        let mut written = 0;
+        // U+2028 and U+2029 are the bytes E2 80 A8 and E2 80 A9.
+        let special = |byte: &u8| matches!(byte, b'<' | b'>' | b'&' | 0xE2);
+        let mut from = 0;
+        while let Some(found) = fragment.as_bytes()[from..].iter().position(special) {
+            let at = from + found;
+            let c = fragment[at..].chars().next().unwrap_or_default();
+            from = at + c.len_utf8();
+            if matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}') {
+                writer.write_all(&fragment.as_bytes()[written..at])?;
                 write!(writer, "\\u{:04x}", u32::from(c))?;
+                written = from;
             }
-            rest = chars.as_str();
         }
-        writer.write_all(rest.as_bytes())
+        writer.write_all(&fragment.as_bytes()[written..])
     }
 
     fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
@@ -345,7 +349,7 @@ mod tests {
             "[1,1.0,1e2,-0,0.1,123456789012345678,1e20,1e21,1e-6,1e-7,1.5e300,5e-324]",
             "[1,1,100,-0,0.1,123456789012345680,100000000000000000000,1e+21,0.000001,1e-7,1.5e+300,5e-324]",
         );
-        check("9223372036854775807", "9223372036854775807");
+        check("9223372036854775807", "9223372036854776000");
         check("1e999", "error: a number is too big");
     }
 

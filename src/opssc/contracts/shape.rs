@@ -46,11 +46,8 @@ impl Shape {
         if problems.is_empty() {
             return Ok(object);
         }
-        let mut words = "Value did not match schema:".to_owned();
-        for (number, problem) in problems.iter().enumerate() {
-            words += &format!("\n{}. {problem}", number + 1);
-        }
-        Err(words)
+        let numbered = problems.iter().enumerate().map(|(index, problem)| format!("\n{}. {problem}", index + 1));
+        Err(format!("Value did not match schema:{}", numbered.collect::<String>()))
     }
 
     /// Reads leniently; `None` where a field holds another type.
@@ -78,22 +75,17 @@ impl Shape {
 
     /// Holds a value against the schema. Of keys that come twice it sees the last.
     fn hold(&'static self, value: &Json, path: &str, problems: &mut Vec<String>) {
-        let Json::Object(members) = value else {
-            if *value == Json::Null && path.is_empty() {
-                self.hold(&Json::Object(Vec::new()), path, problems);
-            }
-            return;
-        };
+        // The schema asks nothing of what is no object, so null passes and is then found to be empty.
+        let Json::Object(members) = value else { return };
         let at = |key: &str| format!("param0{path}.{key}");
         for (name, kind, required) in self.fields {
             match members.iter().rev().find(|(key, _)| key == name) {
                 None if *required => problems.push(format!("param0{path}: {name} is required")),
                 None => {}
                 Some((_, value)) => match (kind, value) {
-                    (Kind::Anything, _) => {}
                     (Kind::Object(shape), Json::Object(_)) => shape.hold(value, &format!("{path}.{name}"), problems),
                     // The schema of an object asks nothing of what is none.
-                    (Kind::Object(_), _) => {}
+                    (Kind::Anything | Kind::Object(_), _) => {}
                     (kind, Json::Null) => {
                         problems.push(format!("{}: Invalid type. Expected: {}, given: null", at(name), kind.name()));
                     }
