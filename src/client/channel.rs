@@ -21,6 +21,7 @@ use super::lifecycle::OrgLifecycle;
 use super::node::Peer;
 use super::transact::{self, Committed, Endorsers, SubmitError};
 use crate::fabric::block::ValidationCode;
+use crate::fabric::config::ChannelConfig;
 use crate::fabric::names::{BlockNumber, ChaincodeName, ChannelName, TxId};
 use crate::fabric::tx::Invocation;
 use crate::pb::common::{Block, BlockchainInfo};
@@ -235,6 +236,18 @@ impl Channel {
     pub async fn config_block(&self) -> Result<Block, EvaluateError> {
         let query = Invocation::new("cscc", "GetConfigBlock").arg(self.name.to_string());
         decode("GetConfigBlock", &self.evaluate(&query).await?)
+    }
+
+    /// The channel's configuration as an own peer has it.
+    ///
+    /// Cancel safety: a query has no effect.
+    ///
+    /// # Errors
+    /// [`EvaluateError`].
+    pub async fn config(&self) -> Result<ChannelConfig, EvaluateError> {
+        let block = self.config_block().await?;
+        ChannelConfig::from_block(&block)
+            .map_err(|error| EvaluateError::Malformed { function: "GetConfigBlock", reason: error.to_string() })
     }
 
     /// Blocks from `start` on, without end.

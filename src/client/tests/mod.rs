@@ -1,4 +1,5 @@
 //! How the client treats what nodes may answer.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod node;
 
@@ -231,7 +232,7 @@ async fn retries_end_with_their_schedule() {
 async fn blocks_go_on_where_they_stopped() {
     let ledger = Ledger::new();
     for _ in 1..6 {
-        ledger.add(Vec::new(), &[]);
+        ledger.add(&[], &[]);
     }
     let first = Script::new(&ledger).failing([Fault::CutAfter(2), Fault::Skip(4)]);
     let second = Script::new(&ledger).failing([Fault::CutAfter(2), Fault::Refuse(Status::Forbidden)]);
@@ -255,7 +256,7 @@ async fn blocks_of_the_future_are_waited_for_by_an_open_stream() {
     assert!(tokio::time::timeout(Duration::from_millis(50), blocks.next()).await.is_err());
     assert!(*listening.borrow(), "the peer has shown that it delivers");
     for _ in 1..5 {
-        ledger.add(Vec::new(), &[]);
+        ledger.add(&[], &[]);
     }
     assert_eq!(blocks.next().await.unwrap().unwrap().number, 3);
     assert_eq!(blocks.next().await.unwrap().unwrap().number, 4);
@@ -278,9 +279,9 @@ async fn events_are_of_valid_transactions_and_come_after_the_checkpoint() {
     let ledger = Ledger::new();
     let id = |digit: char| TxId::parse(digit.to_string().repeat(64)).unwrap();
     let event = |digit: char, chaincode: &str| with_event(&id(digit), chaincode, &digit.to_string(), Bytes::new());
-    ledger.add(vec![event('a', "cc"), event('b', "cc"), event('c', "cc"), event('d', "other")], &[0, 11, 0, 0]);
+    ledger.add(&[event('a', "cc"), event('b', "cc"), event('c', "cc"), event('d', "other")], &[0, 11, 0, 0]);
     // More than gRPC's usual limit.
-    ledger.add(vec![with_event(&id('e'), "cc", "e", vec![7; 6 << 20].into())], &[0]);
+    ledger.add(&[with_event(&id('e'), "cc", "e", vec![7; 6 << 20].into())], &[0]);
     let net = Net::new(vec![Script::new(&ledger).failing([Fault::CutAfter(2)])], vec![]).await;
     let chaincode = ChaincodeName::parse("cc").unwrap();
     let names = async |start: Start, count: usize| -> Vec<String> {

@@ -61,12 +61,12 @@ impl Ledger {
     /// With a first block.
     pub(super) fn new() -> Arc<Self> {
         let ledger = Arc::new(Self { blocks: watch::Sender::new(Vec::new()) });
-        ledger.add(Vec::new(), &[]);
+        ledger.add(&[], &[]);
         ledger
     }
 
     /// Adds a block; the codes are the transactions' verdicts.
-    pub(super) fn add(&self, transactions: Vec<Envelope>, codes: &[u8]) {
+    pub(super) fn add(&self, transactions: &[Envelope], codes: &[u8]) {
         self.blocks.send_modify(|blocks| {
             let mut metadata = vec![Bytes::new(); 5];
             metadata[BlockMetadataIndex::TransactionsFilter as usize] = Bytes::copy_from_slice(codes);
@@ -351,11 +351,11 @@ impl AtomicBroadcast for Script {
         let take = self.takes.lock().unwrap().pop_front().unwrap_or(Take::Order(0));
         let status = match take {
             Take::Order(code) => {
-                self.ledger.add(vec![envelope], &[code]);
+                self.ledger.add(&[envelope], &[code]);
                 FabricStatus::Success
             }
             Take::OrderAndHangUp(code) => {
-                self.ledger.add(vec![envelope], &[code]);
+                self.ledger.add(&[envelope], &[code]);
                 return Ok(Response::new(stream::empty().boxed()));
             }
             Take::Lose => FabricStatus::Success,

@@ -3,6 +3,7 @@
 //! A module of its own because it runs beside the ordering: a transaction may be seen committed before any orderer has
 //! said that it took it.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -74,7 +75,8 @@ pub(super) async fn order_and_watch(
         if Instant::now() >= end {
             return Err(SubmitError::Undecided { tx_id: tx_id.clone(), waited: begun.elapsed() });
         }
-        // An orderer that loses the lead forgets what it took.
+        // An orderer that loses the lead forgets what it took; and one that is not honest may be asked no more.
+        channel.client().shared.orderer_turn.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(channel = %channel.name(), %tx_id, "transaction is not seen yet and handed in again");
         patience *= 2;
     }

@@ -134,9 +134,8 @@ impl SubmitError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Endorse { failures, .. } => self.is_conflict() || failures.iter().all(CallError::is_retryable),
-            Self::NoEndorsers { .. } => true,
+            Self::NoEndorsers { .. } | Self::Mismatch { .. } => true,
             Self::NotOrdered { source, .. } => source.is_retryable(),
-            Self::Mismatch { .. } => true,
             // A policy failure: the channel's organizations may have changed meanwhile.
             Self::Invalidated { code, .. } => code.is_conflict() || *code == ValidationCode::EndorsementPolicyFailure,
             Self::Sign(_) | Self::Undecided { .. } => false,
