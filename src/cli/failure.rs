@@ -117,10 +117,8 @@ mod tests {
         assert_eq!(exit(&anyhow::Error::new(OutcomeUnknown("hm".to_owned()))), Exit::Unknown);
         let wrapped = AgentError::Settings(SettingsError::new(Vec::new()));
         assert_eq!(exit(&anyhow::Error::new(wrapped)), Exit::Usage);
-        let undecided = SubmitError::Undecided {
-            tx_id: TxId::of(b"nonce", b"creator"),
-            waited: std::time::Duration::from_secs(1),
-        };
+        let undecided =
+            SubmitError::Undecided { tx_id: TxId::of(b"nonce", b"creator"), waited: std::time::Duration::from_secs(1) };
         assert_eq!(exit(&anyhow::Error::new(undecided).context("not voted")), Exit::Unknown);
         assert_eq!(exit(&anyhow::anyhow!("no")), Exit::Failed);
     }

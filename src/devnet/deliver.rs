@@ -19,13 +19,13 @@ use tonic::Streaming;
 
 use super::access::Signed;
 use super::ledger::BlockStore;
-use crate::pb::common::{Block, ChannelHeader, Envelope, Payload, SignatureHeader, Status};
+use crate::pb::common::{Block, ChannelHeader, Envelope, HeaderType, Payload, SignatureHeader, Status};
 use crate::pb::orderer::seek_info::{SeekBehavior, SeekContentType};
 use crate::pb::orderer::{SeekInfo, seek_position};
 use crate::runtime::Workers;
 
 /// How far the clocks of client and node may be apart.
-const TIME_WINDOW: Duration = Duration::from_secs(15 * 60);
+const TIME_WINDOW: Duration = Duration::from_mins(15);
 /// Blocks that wait for a slow client; then the stream waits too.
 const BUFFERED: usize = 16;
 
@@ -182,7 +182,12 @@ fn range(seek: &SeekInfo, height: u64) -> Option<(u64, u64)> {
 }
 
 fn is_config(block: &Block) -> bool {
-    super::blocks::config_envelope(block).is_some()
+    let header = || {
+        let envelope = Envelope::decode(block.data.as_ref()?.data.first()?.clone()).ok()?;
+        let payload = Payload::decode(envelope.payload).ok()?;
+        ChannelHeader::decode(payload.header?.channel_header).ok()
+    };
+    header().is_some_and(|header| header.r#type == HeaderType::Config as i32)
 }
 
 #[cfg(test)]

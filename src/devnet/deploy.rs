@@ -29,7 +29,7 @@ pub enum DeployError {
         /// Whose.
         organization: MspId,
         /// Why not.
-        source: ProfileError,
+        source: Box<ProfileError>,
     },
     /// An organization's identity cannot be used.
     #[error("identity of {organization} cannot be used")]
@@ -37,7 +37,7 @@ pub enum DeployError {
         /// Whose.
         organization: MspId,
         /// Why not.
-        source: IdentityError,
+        source: Box<IdentityError>,
     },
     /// No client can be made of an organization's profile.
     #[error("no client of {organization} can be made")]
@@ -45,7 +45,7 @@ pub enum DeployError {
         /// Whose.
         organization: MspId,
         /// Why not.
-        source: ClientError,
+        source: Box<ClientError>,
     },
     /// A package cannot be made.
     #[error("package of {chaincode} cannot be made")]
@@ -53,7 +53,7 @@ pub enum DeployError {
         /// Of which chaincode.
         chaincode: ChaincodeName,
         /// Why not.
-        source: PackageError,
+        source: Box<PackageError>,
     },
     /// A name that follows from another one breaks a rule.
     #[error(transparent)]
@@ -76,7 +76,7 @@ pub enum DeployError {
         /// Which channel.
         channel: ChannelName,
         /// Why not.
-        source: OpsError,
+        source: Box<OpsError>,
     },
     /// The network has no organization of that name.
     #[error("no organization is called {0}")]
@@ -169,7 +169,7 @@ impl Devnet {
     ) -> Result<(), DeployError> {
         let name = &definition.name;
         let package = super::peer::native_package(&label(definition)?, name)
-            .map_err(|source| DeployError::Package { chaincode: name.clone(), source })?;
+            .map_err(|source| DeployError::Package { chaincode: name.clone(), source: Box::new(source) })?;
         self.deploy(channel, definition, &package).await
     }
 
@@ -198,7 +198,7 @@ impl Devnet {
             calls
                 .create_channel(channel.as_str(), &kind, &members)
                 .await
-                .map_err(|source| DeployError::Register { channel: channel.clone(), source })?;
+                .map_err(|source| DeployError::Register { channel: channel.clone(), source: Box::new(source) })?;
         }
         self.settled(&ops_channel).await;
         Ok(())
@@ -222,10 +222,10 @@ fn client(organization: &Organization, msp: &std::path::Path) -> Result<Client, 
     let msp_id = organization.msp_id.clone();
     let of = || organization.msp_id.clone();
     let profile = ConnectionProfile::load(&organization.connection_profile)
-        .map_err(|source| DeployError::Profile { organization: of(), source })?;
+        .map_err(|source| DeployError::Profile { organization: of(), source: Box::new(source) })?;
     let signer = SigningIdentity::load_msp(msp_id, msp)
-        .map_err(|source| DeployError::Identity { organization: of(), source })?;
+        .map_err(|source| DeployError::Identity { organization: of(), source: Box::new(source) })?;
     Client::builder(Arc::new(signer), profile)
         .build()
-        .map_err(|source| DeployError::Client { organization: of(), source })
+        .map_err(|source| DeployError::Client { organization: of(), source: Box::new(source) })
 }

@@ -1,9 +1,9 @@
 //! What can go wrong with the embedded network.
 
-use super::access::AccessError;
 use super::crypto::FoldersError;
 use super::files::FileError;
 use super::listener::ListenError;
+use crate::fabric::config::ConfigError;
 use crate::fabric::identity::{IdentityError, MspError};
 use crate::fabric::names::ChannelName;
 
@@ -53,7 +53,7 @@ pub enum DevnetError {
         /// Which channel.
         channel: ChannelName,
         /// Why not.
-        source: AccessError,
+        source: ConfigError,
     },
     /// A peer did not take a channel that was just made.
     #[error("peer {peer} did not join a channel: {reason}")]

@@ -5,21 +5,21 @@
 //!
 //! Source: Fabric 3.1.5 `internal/configtxgen/encoder`, `common/channelconfig`.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use prost::Message as _;
 
-use super::orderer::BatchLimits;
 use crate::fabric::block::data_hash;
+use crate::fabric::config::BatchLimits;
 use crate::fabric::identity::{MspFolder, Role};
 use crate::fabric::names::{ChannelName, MspId, TxId};
 use crate::fabric::tx::Nonce;
 use crate::pb::common::{
-    Block, BlockData, BlockDataHashingStructure, BlockHeader, BlockMetadata, Capabilities, Capability, ChannelHeader,
-    Config, ConfigEnvelope, ConfigGroup, ConfigPolicy, ConfigValue, Envelope, HashingAlgorithm, Header, HeaderType,
-    ImplicitMetaPolicy, LastConfig, Metadata, OrdererAddresses, OrdererBlockMetadata, Payload, Policy, SignatureHeader,
-    SignaturePolicy, SignaturePolicyEnvelope, implicit_meta_policy, policy, signature_policy,
+    Block, BlockData, BlockDataHashingStructure, BlockHeader, BlockMetadata, BlockMetadataIndex, Capabilities,
+    Capability, ChannelHeader, Config, ConfigEnvelope, ConfigGroup, ConfigPolicy, ConfigValue, Envelope,
+    HashingAlgorithm, Header, HeaderType, ImplicitMetaPolicy, LastConfig, Metadata, OrdererAddresses,
+    OrdererBlockMetadata, Payload, Policy, SignatureHeader, SignaturePolicy, SignaturePolicyEnvelope,
+    implicit_meta_policy, policy, signature_policy,
 };
 use crate::pb::{etcdraft, orderer, protos};
 
@@ -41,17 +41,10 @@ pub(crate) struct Orderer {
     pub(crate) tls_certificate_pem: String,
 }
 
-/// How a channel's blocks are cut.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Batch {
-    pub(crate) limits: BatchLimits,
-    pub(crate) timeout: Duration,
-}
-
 const ADMINS: &str = "Admins";
 
 /// The first block of `channel`.
-pub(crate) fn block(channel: &ChannelName, members: &[Member], batch: Batch, nonce: Nonce) -> Block {
+pub(crate) fn block(channel: &ChannelName, members: &[Member], batch: &BatchLimits, nonce: Nonce) -> Block {
     let config = Config { sequence: 0, channel_group: Some(channel_group(members, batch)) };
     let data = ConfigEnvelope { config: Some(config), last_update: None }.encode_to_vec().into();
     let nonce = nonce.to_bytes();
@@ -78,18 +71,12 @@ pub(crate) fn block(channel: &ChannelName, members: &[Member], batch: Batch, non
     };
     let metadata = |value: Vec<u8>| Metadata { value: value.into(), signatures: Vec::new() }.encode_to_vec().into();
     let signatures = OrdererBlockMetadata { last_config: Some(LastConfig::default()), ..Default::default() };
-    let none = prost::bytes::Bytes::new;
-    let metadata = vec![
-        metadata(signatures.encode_to_vec()),
-        metadata(LastConfig::default().encode_to_vec()),
-        none(),
-        none(),
-        none(),
-    ];
+    let mut metadata = vec![metadata(signatures.encode_to_vec()), metadata(LastConfig::default().encode_to_vec())];
+    metadata.resize(BlockMetadataIndex::CommitHash as usize + 1, prost::bytes::Bytes::new());
     Block { header: Some(header), data: Some(data), metadata: Some(BlockMetadata { metadata }) }
 }
 
-fn channel_group(members: &[Member], batch: Batch) -> ConfigGroup {
+fn channel_group(members: &[Member], batch: &BatchLimits) -> ConfigGroup {
     let mut group = group();
     group.groups.insert("Application".to_owned(), application(members));
     group.groups.insert("Orderer".to_owned(), ordering(members, batch));
@@ -116,7 +103,7 @@ fn application(members: &[Member]) -> ConfigGroup {
     group
 }
 
-fn ordering(members: &[Member], batch: Batch) -> ConfigGroup {
+fn ordering(members: &[Member], batch: &BatchLimits) -> ConfigGroup {
     let mut group = group();
     for member in members {
         let mut organization = organization(member);
@@ -129,9 +116,9 @@ fn ordering(members: &[Member], batch: Batch) -> ConfigGroup {
         &mut group,
         "BatchSize",
         &orderer::BatchSize {
-            max_message_count: batch.limits.max_message_count,
-            absolute_max_bytes: batch.limits.absolute_max_bytes,
-            preferred_max_bytes: batch.limits.preferred_max_bytes,
+            max_message_count: batch.max_messages,
+            absolute_max_bytes: batch.absolute_max_bytes,
+            preferred_max_bytes: batch.preferred_max_bytes,
         },
     );
     let timeout = format!("{}ms", batch.timeout.as_millis().max(1));
@@ -185,21 +172,21 @@ fn organization(member: &Member) -> ConfigGroup {
         (ADMINS, &[Admin]),
         ("Endorsement", &[Peer]),
     ] {
-        let value = any_of(member.msp_id.as_str(), roles);
-        insert_policy(&mut group, name, policy::PolicyType::Signature, &value);
+        let rule = any_of(member.msp_id.as_str(), roles);
+        insert_policy(&mut group, name, policy::PolicyType::Signature, &rule);
     }
     group
 }
 
 fn any_of(msp_id: &str, roles: &[Role]) -> SignaturePolicyEnvelope {
-    let rules = (0_i32..)
+    let signed_by = (0_i32..)
         .zip(roles)
         .map(|(index, _)| SignaturePolicy { r#type: Some(signature_policy::Type::SignedBy(index)) })
         .collect();
-    let rule = signature_policy::NOutOf { n: 1, rules };
+    let one_of = signature_policy::NOutOf { n: 1, rules: signed_by };
     SignaturePolicyEnvelope {
         version: 0,
-        rule: Some(SignaturePolicy { r#type: Some(signature_policy::Type::NOutOf(rule)) }),
+        rule: Some(SignaturePolicy { r#type: Some(signature_policy::Type::NOutOf(one_of)) }),
         identities: roles.iter().map(|role| role.principal(msp_id)).collect(),
     }
 }
@@ -214,8 +201,9 @@ fn set(group: &mut ConfigGroup, key: &str, value: &impl prost::Message) {
 }
 
 fn capability(group: &mut ConfigGroup, name: &str) {
-    let capabilities = BTreeMap::from([(name.to_owned(), Capability {})]);
-    set(group, "Capabilities", &Capabilities { capabilities });
+    let mut capabilities = Capabilities::default();
+    capabilities.capabilities.insert(name.to_owned(), Capability {});
+    set(group, "Capabilities", &capabilities);
 }
 
 fn standard_policies(group: &mut ConfigGroup) {

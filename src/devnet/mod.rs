@@ -3,7 +3,6 @@
 //! Not for production: it keeps no history on disk, orders without consensus, and trusts its own process.
 
 mod access;
-mod blocks;
 mod crypto;
 mod deliver;
 mod deploy;
@@ -18,7 +17,6 @@ mod orderer;
 mod peer;
 mod profile;
 
-pub use access::AccessError;
 pub use crypto::{CryptoError, FoldersError};
 pub use deploy::DeployError;
 pub use error::DevnetError;

@@ -116,8 +116,7 @@ impl CommandLine<'_> {
             ("CORE_PEER_TLS_ROOTCERT_FILE", self.peer_tls_ca.display().to_string()),
             ("ORDERER_ARGS", orderer),
         ];
-        let text: String =
-            lines.iter().map(|(name, value)| format!("export {name}='{}'\n", value.replace('\'', "'\\''"))).collect();
+        let text = lines.map(|(name, value)| format!("export {name}='{}'\n", value.replace('\'', "'\\''"))).concat();
         files::write(script, text)
     }
 }

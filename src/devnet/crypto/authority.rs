@@ -33,7 +33,7 @@ pub enum CryptoError {
 }
 
 /// How long certificates are valid: ten years, as those of `cryptogen`.
-const VALIDITY: Duration = Duration::from_secs(3650 * 24 * 3600);
+const VALIDITY: Duration = Duration::from_hours(3650 * 24);
 
 /// A private key with its certificate, as PEM.
 pub(crate) struct KeyAndCertificate {
@@ -158,7 +158,7 @@ fn params(common_name: &str, organization: &str, unit: Option<&str>) -> Certific
     name.push(DnType::CommonName, common_name);
     params.distinguished_name = name;
     // Clocks of other machines may be a little behind.
-    let start = SystemTime::now() - Duration::from_secs(300);
+    let start = SystemTime::now() - Duration::from_mins(5);
     params.not_before = start.into();
     params.not_after = (start + VALIDITY).into();
     params

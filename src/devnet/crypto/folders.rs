@@ -162,13 +162,15 @@ impl OrganizationCrypto {
             &msp.join("tlscacerts").join(format!("tlsca.{domain}-cert.pem")),
             &self.tls.own().certificate_pem,
         )?;
-        let mut config = String::from("NodeOUs:\n  Enable: true\n");
-        for (key, unit) in [("Client", "client"), ("Peer", "peer"), ("Admin", "admin"), ("Orderer", "orderer")] {
-            config += &format!(
-                "  {key}OUIdentifier:\n    Certificate: cacerts/ca.{domain}-cert.pem\n    \
-                 OrganizationalUnitIdentifier: {unit}\n"
-            );
-        }
+        let units: String = [("Client", "client"), ("Peer", "peer"), ("Admin", "admin"), ("Orderer", "orderer")]
+            .map(|(key, unit)| {
+                format!(
+                    "  {key}OUIdentifier:\n    Certificate: cacerts/ca.{domain}-cert.pem\n    \
+                     OrganizationalUnitIdentifier: {unit}\n"
+                )
+            })
+            .concat();
+        let config = format!("NodeOUs:\n  Enable: true\n{units}");
         files::write(&msp.join("config.yaml"), &config)?;
         Ok(())
     }

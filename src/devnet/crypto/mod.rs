@@ -13,4 +13,4 @@ mod folders;
 
 pub use authority::CryptoError;
 pub use folders::FoldersError;
-pub(crate) use folders::{NodeCrypto, NodeKind, OrganizationCrypto, Secret};
+pub(crate) use folders::{NodeCrypto, NodeKind, OrganizationCrypto};

@@ -29,9 +29,10 @@ pub(super) fn start(peer: &Arc<Peer>, chains: &Arc<Chains>, workers: &Workers) {
                 if followed.contains(&channel) {
                     continue;
                 }
-                match (chains.get(channel.as_str()), peer.ledger(&channel)) {
-                    (Some(chain), Some(ledger)) => inside.spawn(format!("blocks of {channel}"), pull(chain, ledger)),
-                    _ => tracing::warn!(%channel, "channel is unknown to the ordering service"),
+                if let (Some(chain), Some(ledger)) = (chains.get(channel.as_str()), peer.ledger(&channel)) {
+                    inside.spawn(format!("blocks of {channel}"), pull(chain, ledger));
+                } else {
+                    tracing::warn!(%channel, "channel is unknown to the ordering service");
                 }
                 followed.insert(channel);
             }

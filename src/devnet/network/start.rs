@@ -13,12 +13,13 @@ use crate::devnet::access::Access;
 use crate::devnet::crypto::{NodeCrypto, NodeKind, OrganizationCrypto};
 use crate::devnet::error::DevnetError;
 use crate::devnet::files;
-use crate::devnet::genesis::{self, Batch, Member};
+use crate::devnet::genesis::{self, Member};
 use crate::devnet::ledger::PrivateStore;
 use crate::devnet::listener;
-use crate::devnet::orderer::{BatchLimits, Chain, Chains};
+use crate::devnet::orderer::{Chain, Chains};
 use crate::devnet::peer::{Contracts, Hosts, Peer};
 use crate::devnet::profile::{self, CommandLine, Profile, ProfileNode};
+use crate::fabric::config::BatchLimits;
 use crate::fabric::identity::{Msp, MspFolder, MspVersion, Signer, SigningIdentity};
 use crate::fabric::names::{ChannelName, MspId};
 use crate::fabric::tx::Nonce;
@@ -60,17 +61,15 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
     let chains = Arc::new(Chains::default());
     let (members, mut rest) = split(made);
     let block_signer: Arc<dyn Signer> = signer(&rest[0].organization.msp_id, &rest[0].orderers[0])?;
-    let batch = Batch {
-        limits: BatchLimits {
-            max_message_count: builder.max_message_count,
-            absolute_max_bytes: 99 << 20,
-            preferred_max_bytes: 512 << 10,
-        },
+    let batch = BatchLimits {
+        max_messages: builder.max_message_count,
+        absolute_max_bytes: 99 << 20,
+        preferred_max_bytes: 512 << 10,
         timeout: builder.batch_timeout,
     };
     let mut genesis_blocks = Vec::new();
     for channel in builder.all_channels() {
-        let block = genesis::block(channel, &members, batch, nonce());
+        let block = genesis::block(channel, &members, &batch, nonce());
         files::write(&folder.join("channel-artifacts").join(format!("{channel}.block")), block.encode_to_vec())?;
         let access =
             Access::from_block(&block).map_err(|source| DevnetError::Channel { channel: channel.clone(), source })?;
@@ -272,27 +271,23 @@ async fn make_node(
     Ok(Made { address, port, listener, crypto: crypto_of_node })
 }
 
+fn profile_node<'a>(node: &'a NodeAddress, tls_ca_pem: &'a str) -> ProfileNode<'a> {
+    ProfileNode { fqdn: &node.fqdn, address: &node.address, tls_ca_pem }
+}
+
 fn write_profiles(folder: &Path, made: &[MadeOrganization]) -> Result<(), DevnetError> {
     let cli = folder.join("cli");
     profile::write_core(&cli)?;
     for (index, own) in made.iter().enumerate() {
         let others = made.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, other)| other);
-        let profile_node = |node: &'_ NodeAddress, tls_ca_pem: &'_ str| -> (String, String, String) {
-            (node.fqdn.clone(), node.address.clone(), tls_ca_pem.to_owned())
-        };
-        let peers: Vec<_> = own.organization.peers.iter().map(|peer| profile_node(peer, &own.tls_ca_pem)).collect();
-        let orderers: Vec<_> = std::iter::once(own)
+        let orderers = std::iter::once(own)
             .chain(others)
-            .flat_map(|made| made.organization.orderers.iter().map(|node| profile_node(node, &made.tls_ca_pem)))
-            .collect();
-        fn shown(nodes: &[(String, String, String)]) -> Vec<ProfileNode<'_>> {
-            nodes.iter().map(|(fqdn, address, tls_ca_pem)| ProfileNode { fqdn, address, tls_ca_pem }).collect()
-        }
+            .flat_map(|made| made.organization.orderers.iter().map(|node| profile_node(node, &made.tls_ca_pem)));
         let profile = Profile {
             organization: &own.organization.name,
             msp_id: own.organization.msp_id.as_str(),
-            peers: shown(&peers),
-            orderers: shown(&orderers),
+            peers: own.organization.peers.iter().map(|node| profile_node(node, &own.tls_ca_pem)).collect(),
+            orderers: orderers.collect(),
         };
         profile.write(&own.organization.connection_profile, &own.organization.connection_profile_json)?;
         let orderer = &own.organization.orderers[0];

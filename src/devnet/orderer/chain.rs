@@ -178,7 +178,7 @@ fn check(access: &Access, envelope: &Envelope) -> Result<(), Refusal> {
         return Err(Refusal::bad_request("Message was empty"));
     }
     let size = size(envelope);
-    let most = access.batch_limits().absolute_max_bytes;
+    let most = access.batch().absolute_max_bytes;
     if size > most as usize {
         return Err(Refusal::bad_request(format!(
             "message payload is {size} bytes and exceeds maximum allowed {most} bytes"
@@ -230,7 +230,7 @@ impl Worker {
             deadline = match (self.cutter.is_pending(), deadline) {
                 (false, _) => None,
                 (true, Some(at)) if at > Instant::now() => Some(at),
-                (true, _) => Some(Instant::now() + self.chain.access().batch_timeout()),
+                (true, _) => Some(Instant::now() + self.chain.access().batch().timeout),
             };
         }
     }
@@ -255,7 +255,7 @@ impl Worker {
             None => {
                 let size = size(&message.envelope);
                 let envelope = message.envelope.encode_to_vec().into();
-                for batch in self.cutter.ordered(envelope, size, access.batch_limits()) {
+                for batch in self.cutter.ordered(envelope, size, access.batch()) {
                     self.write(batch).await?;
                 }
             }

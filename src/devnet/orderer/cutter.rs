@@ -6,13 +6,7 @@
 
 use bytes::Bytes;
 
-/// Up to what a block is filled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BatchLimits {
-    pub(crate) max_message_count: u32,
-    pub(crate) absolute_max_bytes: u32,
-    pub(crate) preferred_max_bytes: u32,
-}
+use crate::fabric::config::BatchLimits;
 
 /// Envelopes that wait for a block.
 #[derive(Debug, Default)]
@@ -23,7 +17,7 @@ pub(crate) struct Cutter {
 
 impl Cutter {
     /// Takes the next envelope (and the size by which it counts) and returns the batches that are now full.
-    pub(crate) fn ordered(&mut self, envelope: Bytes, size: usize, limits: BatchLimits) -> Vec<Vec<Bytes>> {
+    pub(crate) fn ordered(&mut self, envelope: Bytes, size: usize, limits: &BatchLimits) -> Vec<Vec<Bytes>> {
         let preferred = limits.preferred_max_bytes as usize;
         let mut batches = Vec::new();
         if size > preferred {
@@ -37,7 +31,7 @@ impl Cutter {
         }
         self.pending.push(envelope);
         self.pending_bytes += size;
-        if self.pending.len() >= limits.max_message_count as usize {
+        if self.pending.len() >= limits.max_messages as usize {
             batches.extend(self.cut());
         }
         batches
@@ -62,7 +56,12 @@ mod tests {
 
     #[test]
     fn cuts_by_count_and_bytes() {
-        let limits = BatchLimits { max_message_count: 3, absolute_max_bytes: 100, preferred_max_bytes: 10 };
+        let limits = BatchLimits {
+            max_messages: 3,
+            absolute_max_bytes: 100,
+            preferred_max_bytes: 10,
+            timeout: std::time::Duration::from_secs(1),
+        };
         // Sizes of the envelopes that arrive, and the sizes of the batches that come of it; the rest waits.
         for (sizes, batches, waiting) in [
             (vec![1, 1], vec![], 2),
@@ -77,7 +76,7 @@ mod tests {
             let mut cutter = Cutter::default();
             let mut cut: Vec<Vec<usize>> = Vec::new();
             for size in &sizes {
-                let full = cutter.ordered(Bytes::from(vec![0; *size]), *size, limits);
+                let full = cutter.ordered(Bytes::from(vec![0; *size]), *size, &limits);
                 cut.extend(full.iter().map(|batch| batch.iter().map(Bytes::len).collect()));
             }
             assert_eq!(cut, batches, "for {sizes:?}");

@@ -9,5 +9,4 @@ mod service;
 mod update;
 
 pub(crate) use chain::Chain;
-pub(crate) use cutter::BatchLimits;
 pub(crate) use service::{Chains, OrdererService};

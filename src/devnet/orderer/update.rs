@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use prost::Message as _;
 
 use crate::devnet::access::{Access, Signed};
+use crate::fabric::config::ChannelConfig;
+use crate::fabric::names::ChannelName;
 use crate::pb::common::{
     Config, ConfigEnvelope, ConfigGroup, ConfigPolicy, ConfigUpdate, ConfigUpdateEnvelope, ConfigValue, Envelope,
     Payload, SignatureHeader,
@@ -110,7 +112,8 @@ pub(super) fn propose(access: &Access, channel: &str, envelope: &Envelope) -> Re
         updated(group, &update, channel, authorized).map_err(|error| format!("error authorizing update: {error}"))?;
     let config = Config { sequence: access.sequence() + 1, channel_group: Some(group) };
     // What cannot be read afterwards must not come into force.
-    Access::from_config(channel, config.clone()).map_err(|error| error.to_string())?;
+    let name = ChannelName::parse(channel).map_err(|error| error.to_string())?;
+    ChannelConfig::from_config(name, config.clone()).map_err(|error| error.to_string())?;
     Ok(ConfigEnvelope { config: Some(config), last_update: Some(envelope.clone()) })
 }
 

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::devnet::crypto::{NodeKind, OrganizationCrypto};
-use crate::devnet::genesis::{self, Batch, Member};
+use crate::devnet::genesis::{self, Member};
 use crate::devnet::ledger::{Ledger, PrivateStore, Results, Simulation};
 use crate::devnet::lifecycle;
 use crate::devnet::lifecycle::state::{Definition, LIFECYCLE, NAMESPACES};
-use crate::devnet::orderer::BatchLimits;
 use crate::fabric::block::{ValidationCode, data_hash, header_hash};
+use crate::fabric::config::BatchLimits;
 use crate::fabric::identity::{MspFolder, Signer as _, SigningIdentity};
 use crate::fabric::names::{ChannelName, MspId, TxId};
 use crate::fabric::policy::ApplicationPolicy;
@@ -235,9 +235,13 @@ fn genesis(organizations: &[Organization]) -> common::Block {
             orderers: Vec::new(),
         })
         .collect();
-    let limits = BatchLimits { max_message_count: 10, absolute_max_bytes: 1 << 20, preferred_max_bytes: 1 << 19 };
-    let batch = Batch { limits, timeout: Duration::from_secs(2) };
-    genesis::block(&ChannelName::parse(CHANNEL).unwrap(), &members, batch, Nonce([1; 24]))
+    let batch = BatchLimits {
+        max_messages: 10,
+        absolute_max_bytes: 1 << 20,
+        preferred_max_bytes: 1 << 19,
+        timeout: Duration::from_secs(2),
+    };
+    genesis::block(&ChannelName::parse(CHANNEL).unwrap(), &members, &batch, Nonce([1; 24]))
 }
 
 /// A small language for simulations: `r k`, `w k v`, `d k`, `q start end` (whole range), `f start end` (its first
