@@ -1,6 +1,6 @@
 //! What an organization does for one chaincode proposal, as a state machine.
 //!
-//! Pure: [`State::next`] only says what follows. [`chaincode_ops`](super::chaincode_ops) does the work and feeds the
+//! Pure: [`State::next`] only says what follows. `chaincode_ops` does the work and feeds the
 //! results in. There is no input for a failure that may pass (a peer or the network is down): the state stays, and the
 //! work is tried again. So only a definite refusal is ever reported as a failure.
 

@@ -1,6 +1,6 @@
 //! Chaincode events as a stream that survives reconnects.
 //!
-//! Sits on [`deliver`](super::deliver), which yields blocks; this module picks the events of one chaincode out of
+//! Sits on `deliver`, which yields blocks; this module picks the events of one chaincode out of
 //! them and knows how far the caller got.
 //!
 //! Does not act on events and does not decide when one is done: the caller moves the [`Checkpoint`]. Until then a
