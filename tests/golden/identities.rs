@@ -2,6 +2,7 @@
 
 use opssc::fabric::identity::{Msp, MspFolder, MspVersion, PrivateKey, Role, Signer as _, SigningIdentity};
 use opssc::fabric::names::{MspId, hex};
+use prost::Message as _;
 
 use super::support::{Case, Finding, agree, family, same, same_file, unhex};
 
@@ -78,4 +79,20 @@ fn verify(case: &Case, msp: &Msp, version: &str) -> Finding {
     }
     let again = expected("serialize_again_equal").as_bool().unwrap();
     same("serialized again", &(roles.creator() == creator), &again)
+}
+
+pub(crate) fn msp_config() {
+    family("msp-config", |case| {
+        let folder = case.tree("tree.json");
+        let read = MspFolder::load(&MspId::parse(msp_id(case)).unwrap(), folder.path());
+        let Some(read) = agree(read, case.ok())? else { return Ok(()) };
+        same_file(&case.folder.join("expected.mspconfig.pb"), &read.to_config().encode_to_vec())?;
+        same_file(&case.folder.join("expected.fabricmspconfig.pb"), &read.fabric_config().encode_to_vec())?;
+        for (version, name) in [(MspVersion::V1_4_3, "v1_4_3"), (MspVersion::V3_0, "v3_0")] {
+            let accepted = case.get(&format!("/expected/channel_accepts/{name}")).as_bool() == Some(true);
+            agree(Msp::from_config(&read.to_config(), version), accepted)
+                .map_err(|finding| format!("{name}: {finding}"))?;
+        }
+        Ok(())
+    });
 }

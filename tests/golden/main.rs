@@ -29,6 +29,7 @@ families! {
     packages::labels;
     identities::identity_serialized;
     identities::identity_verify;
+    identities::msp_config;
     identities::private_keys;
     identities::ski;
     transactions::transactions;

@@ -23,5 +23,5 @@ pub fn header_hash(header: &BlockHeader) -> [u8; 32] {
 
 /// The hash of the transactions: over their bytes one after the other, without lengths between them.
 pub fn data_hash(data: &BlockData) -> [u8; 32] {
-    data.data.iter().fold(Sha256::new(), |hash, item| hash.chain_update(item)).finalize().into()
+    data.data.iter().fold(Sha256::new(), Sha256::chain_update).finalize().into()
 }

@@ -127,7 +127,7 @@ impl Block {
     /// # Errors
     /// [`BlockError::DataHash`] when it has not.
     pub fn check_data(&self) -> Result<(), BlockError> {
-        let items = self.raw.data.as_ref().map(|data| data_hash(data));
+        let items = self.raw.data.as_ref().map(data_hash);
         let named = self.raw.header.as_ref().map(|header| header.data_hash.as_ref());
         match (items, named) {
             (Some(computed), Some(named)) if computed == *named => Ok(()),
@@ -144,4 +144,50 @@ pub(crate) fn validation(block: &common::Block, index: usize) -> ValidationCode 
         .and_then(|metadata| metadata.metadata.get(common::BlockMetadataIndex::TransactionsFilter as usize))
         .and_then(|codes| codes.get(index))
         .map_or(ValidationCode::NotValidated, |code| ValidationCode::from(*code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pb::common::{BlockData, BlockHeader, BlockMetadata, ChannelHeader, Envelope, Header, Payload};
+    use proptest::prelude::*;
+
+    /// A block of one transaction whose parts are `noise`, down to a chosen depth.
+    fn noisy(noise: &[u8], depth: u8) -> common::Block {
+        let noise = Bytes::copy_from_slice(noise);
+        let channel_header = ChannelHeader { r#type: 3, ..Default::default() }.encode_to_vec();
+        let header = Header { channel_header: channel_header.into(), signature_header: Bytes::new() };
+        let payload = match depth {
+            0 => noise.clone(),
+            _ => Payload { header: Some(header), data: noise.clone() }.encode_to_vec().into(),
+        };
+        let envelope = Envelope { payload, signature: Bytes::new() }.encode_to_vec();
+        common::Block {
+            header: Some(BlockHeader { number: 1, ..Default::default() }),
+            data: Some(BlockData { data: vec![if depth == 2 { noise.clone() } else { envelope.into() }] }),
+            metadata: Some(BlockMetadata { metadata: vec![noise.clone(), noise, Bytes::from_static(&[0])] }),
+        }
+    }
+
+    #[test]
+    fn rubbish_in_a_block_is_a_finding_of_its_transaction() {
+        let block = Block::new(noisy(b"\xff", 0)).unwrap();
+        assert!(matches!(block.transactions()[0].kind, Kind::Unreadable { .. }));
+        assert!(chaincode_events(block.raw()).is_err(), "a valid transaction must be readable");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(noise in prop::collection::vec(any::<u8>(), 0..80), depth in 0_u8..3) {
+            let _ = Block::decode(noise.clone());
+            let block = noisy(&noise, depth);
+            let _ = (signatures(&block), last_config(&block), commit_hash(&block), chaincode_events(&block));
+            for transaction in Block::new(block).unwrap().transactions() {
+                let _ = transaction.creator();
+                for action in transaction.actions() {
+                    let _ = action.read_write_set();
+                }
+            }
+        }
+    }
 }

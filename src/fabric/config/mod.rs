@@ -9,6 +9,8 @@
 
 mod organization;
 mod policies;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +25,7 @@ pub use values::{BatchLimits, Consensus, go_duration};
 use crate::fabric::block::{Block, BlockError};
 use crate::fabric::identity::{Creator, Identity, MspError, MspVersion};
 use crate::fabric::names::{ChannelName, MspId, NameError};
+use crate::fabric::policy::PolicyError;
 use crate::pb::common::{self, Config, ConfigGroup};
 use crate::pb::{orderer, protos};
 
@@ -42,6 +45,14 @@ pub enum ConfigError {
     /// The channel's name is none.
     #[error("configuration is of no channel")]
     Channel(#[from] NameError),
+    /// A block that the channel's orderers did not make.
+    #[error("block {number} is not by the orderers of the channel")]
+    Forged {
+        /// Which block.
+        number: u64,
+        /// What its signatures lack.
+        source: PolicyError,
+    },
     /// A part that every configuration has is absent.
     #[error("configuration has no {what}")]
     Missing {
@@ -232,6 +243,26 @@ impl ChannelConfig {
             }
         }
         signers
+    }
+}
+
+impl ChannelConfig {
+    /// That the channel's orderers made `block`: its data is what the header says, and the signatures satisfy the
+    /// policy for blocks. A first block has no signatures, and those of BFT orderers are not looked at yet.
+    ///
+    /// # Errors
+    /// [`ConfigError::Block`] for a block that contradicts itself, [`ConfigError::Forged`] when signatures lack.
+    pub fn check_block(&self, block: &Block) -> Result<(), ConfigError> {
+        block.check_data()?;
+        let signatures = crate::fabric::block::signatures(block.raw())?;
+        let signers = self.signers(signatures.iter().map(|item| SignedData {
+            creator: &item.creator,
+            data: &item.signed,
+            signature: &item.signature,
+        }));
+        self.policies
+            .evaluate("/Channel/Orderer/BlockValidation", &signers)
+            .map_err(|source| ConfigError::Forged { number: block.number(), source })
     }
 }
 

@@ -61,8 +61,7 @@ fn positive(input: &[u8]) -> Option<(&[u8], &[u8])> {
     match contents {
         [] | [0] | [0x80..=0xff, ..] => None,
         [0, second, ..] if *second < 0x80 => None,
-        [0, digits @ ..] => Some((digits, rest)),
-        digits => Some((digits, rest)),
+        [0, digits @ ..] | digits => Some((digits, rest)),
     }
 }
 

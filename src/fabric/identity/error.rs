@@ -41,6 +41,14 @@ pub enum IdentityError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A folder is no MSP folder, or its authorities did not sign its certificate.
+    #[error("MSP folder {} cannot be used: {reason}", path.display())]
+    Folder {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A file or folder cannot be read.
     #[error("cannot read {}", path.display())]
     Read {

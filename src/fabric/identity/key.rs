@@ -62,13 +62,14 @@ impl PrivateKey {
     pub fn from_pem(text: &[u8]) -> Result<Self, KeyError> {
         let (block, _) = pem::first(text).ok_or(KeyError::NotPem)?;
         let block_der = Zeroizing::new(block.der);
-        if block.encrypted || block.label == "ENCRYPTED PRIVATE KEY" {
+        if block.encrypted {
             return Err(KeyError::Encrypted);
         }
-        pkcs8(&block_der)
-            .or_else(|| sec1(&block_der, None))
-            .map(Self)
-            .ok_or(KeyError::Unsupported { label: block.label })
+        let key = pkcs8(&block_der).or_else(|| sec1(&block_der, None));
+        key.map(Self).ok_or_else(|| match block.label.as_str() {
+            "ENCRYPTED PRIVATE KEY" => KeyError::Encrypted,
+            _ => KeyError::Unsupported { label: block.label },
+        })
     }
 
     /// The public half.
@@ -118,7 +119,10 @@ fn pkcs8(input: &[u8]) -> Option<Secret> {
     let (oid, parameters) = der::expect(algorithm, der::OID)?;
     match oid {
         EC_OID => {
-            let curve = der::expect(parameters, der::OID).and_then(|(oid, _)| Curve::from_oid(oid));
+            let curve = match der::expect(parameters, der::OID) {
+                Some((oid, _)) => Some(Curve::from_oid(oid)?),
+                None => None,
+            };
             sec1(key, curve)
         }
         ED25519_OID if parameters.is_empty() => {

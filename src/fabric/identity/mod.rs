@@ -9,6 +9,8 @@ mod msp;
 pub(crate) mod pem;
 mod signer;
 mod signing;
+#[cfg(test)]
+mod tests;
 
 pub use certificate::Certificate;
 pub use curve::Curve;

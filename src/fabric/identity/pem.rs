@@ -7,14 +7,19 @@
 //! Source: Go's `encoding/pem`, which every Fabric node uses.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+
+/// Padding is demanded, but what the last character holds beyond the last byte is not looked at.
+const STANDARD: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 /// One PEM block.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Block {
     /// What stands between `BEGIN` and the dashes.
     pub(crate) label: String,
-    /// Header lines were there, as in a key encrypted in the old way.
+    /// A header says how to decrypt it, as in a key encrypted in the old way.
     pub(crate) encrypted: bool,
     /// The decoded body.
     pub(crate) der: Vec<u8>,
@@ -35,16 +40,6 @@ pub(crate) fn first(text: &[u8]) -> Option<(Block, &[u8])> {
         }
         rest = after;
     }
-}
-
-/// All sound blocks of `text`, in order.
-pub(crate) fn all(mut text: &[u8]) -> Vec<Block> {
-    let mut blocks = Vec::new();
-    while let Some((block, rest)) = first(text) {
-        blocks.push(block);
-        text = rest;
-    }
-    blocks
 }
 
 /// `der` as a PEM block.
@@ -78,7 +73,7 @@ fn block(after: &[u8]) -> Option<(Block, &[u8])> {
         }
         let (line, next) = split_line(rest);
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { break };
-        encrypted |= line[..colon].trim_ascii() == b"Proc-Type" || line[..colon].trim_ascii() == b"DEK-Info";
+        encrypted |= line[..colon].trim_ascii() == b"DEK-Info";
         rest = next;
     }
     let ending = format!("{END}{label}{DASHES}");

@@ -56,7 +56,7 @@ impl SigningIdentity {
     /// Reads a local MSP folder: the first certificate in `signcerts`, and whichever key in `keystore` belongs to it.
     ///
     /// # Errors
-    /// [`IdentityError`], also when no key belongs to the certificate.
+    /// [`IdentityError`], also when no key belongs to the certificate, or the folder's authorities did not sign it.
     pub fn load_msp(msp_id: MspId, folder: &Path) -> Result<Self, IdentityError> {
         let mut certificates = files(&folder.join("signcerts"))?.into_iter();
         let certificate = loop {
@@ -66,6 +66,10 @@ impl SigningIdentity {
                 break Certificate::from_pem(&text)?;
             }
         };
+        let unvouched =
+            |error: super::MspError| IdentityError::Folder { path: folder.to_owned(), reason: error.to_string() };
+        let authorities = super::MspFolder::load(&msp_id, folder).map_err(unvouched)?;
+        authorities.check_issuer(&certificate).map_err(unvouched)?;
         let keystore = folder.join("keystore");
         for path in files(&keystore)? {
             // Keys of others, and files that are none, may lie here too.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write as _};
 
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use flate2::{Compression, GzBuilder};
 
 use super::PackageError;
@@ -80,7 +80,7 @@ pub(super) fn unpack(
             broken(&error)
         }
     };
-    let mut archive = tar::Archive::new(Bounded { inner: GzDecoder::new(bytes), left: limits.bytes });
+    let mut archive = tar::Archive::new(Bounded { inner: MultiGzDecoder::new(bytes), left: limits.bytes });
     for (count, entry) in archive.entries().map_err(judge)?.enumerate() {
         if count == limits.entries {
             return Err(PackageError::TooLarge { what: format!("{count} entries") });
@@ -101,4 +101,71 @@ pub(super) fn unpack(
         each(&name, contents)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn names(bytes: &[u8], limits: &Limits) -> Result<Vec<String>, PackageError> {
+        let mut names = Vec::new();
+        unpack(bytes, limits, |name, _| {
+            names.push(name.to_owned());
+            Ok(())
+        })?;
+        Ok(names)
+    }
+
+    #[test]
+    fn what_follows_the_tar_goes_unnoticed() {
+        let good = pack(&[("a", b"x"), ("b", b"")]).unwrap();
+        let last = good.len() - 8;
+        let mut wrong_checksum = good.clone();
+        wrong_checksum[last] ^= 0xff;
+        let trailing = [good.clone(), b"more".to_vec()].concat();
+        for bytes in [good, wrong_checksum, trailing] {
+            assert_eq!(names(&bytes, &Limits::default()).unwrap(), ["a", "b"]);
+        }
+    }
+
+    #[test]
+    fn limits_hold() {
+        let bytes = pack(&[("a", &[0; 4096]), ("b", &[0; 4096])]).unwrap();
+        let refused = |limits| matches!(names(&bytes, &limits), Err(PackageError::TooLarge { .. }));
+        assert!(refused(Limits { bytes: 8 << 20, entries: 1 }));
+        assert!(refused(Limits { bytes: 6000, entries: 9 }));
+        assert!(!refused(Limits { bytes: 8 << 20, entries: 2 }));
+    }
+
+    #[test]
+    fn a_bomb_is_not_unpacked() {
+        let mut gzip = GzBuilder::new().write(Vec::new(), Compression::best());
+        let mut header = tar::Header::new_ustar();
+        header.set_path("metadata.json").unwrap();
+        header.set_size(1 << 30);
+        header.set_cksum();
+        gzip.write_all(header.as_bytes()).unwrap();
+        for _ in 0..64 {
+            gzip.write_all(&[0; 1 << 16]).unwrap();
+        }
+        let bytes = gzip.finish().unwrap();
+        let limits = Limits { bytes: 1 << 20, entries: 9 };
+        assert!(matches!(names(&bytes, &limits), Err(PackageError::TooLarge { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(
+            noise in prop::collection::vec(any::<u8>(), 0..200),
+            at in 0_usize..2000,
+            bit in 0_u8..8,
+        ) {
+            let _ = super::super::Package::read(noise);
+            let mut package = pack(&[("metadata.json", b"{\"label\":\"a\"}"), ("code.tar.gz", b"")]).unwrap();
+            let at = at % package.len();
+            package[at] ^= 1 << bit;
+            let _ = super::super::Package::read(package);
+        }
+    }
 }

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use prost::Message as _;
 use serde::Deserialize;
 
-use super::MspError;
-use crate::fabric::identity::{IdentityError, pem};
+use super::{MspError, setup};
+use crate::fabric::identity::{Certificate, IdentityError, pem};
 use crate::fabric::names::MspId;
 use crate::pb::msp::{FabricCryptoConfig, FabricMspConfig, FabricNodeOUs, FabricOuIdentifier, MspConfig};
 
@@ -98,6 +98,15 @@ impl MspFolder {
             fabric_node_ous: configuration.node_units.and_then(|units| node_units(units, folder)),
         };
         Ok(Self { config })
+    }
+
+    /// That an authority of the folder signed `certificate`. As in the peer CLI, this is judged of ECDSA signatures
+    /// alone.
+    pub(crate) fn check_issuer(&self, certificate: &Certificate) -> Result<(), MspError> {
+        setup::chains(&self.config)?.sanitize(certificate.clone()).map(drop).map_err(|reason| MspError::Setup {
+            msp_id: self.config.name.clone(),
+            reason: format!("{}: {reason}", certificate.subject()),
+        })
     }
 
     /// The `msp.FabricMSPConfig`.

@@ -16,15 +16,7 @@ pub(super) fn set_up(config: &FabricMspConfig, version: MspVersion) -> Result<In
     if config.root_certs.is_empty() {
         return Err(failed("it has no root certificate".to_owned()));
     }
-    let mut chains = Chains::new(read(&config.root_certs)?, read(&config.intermediate_certs)?);
-    // Once as received, to judge signatures; then in the form in which certificates are compared.
-    let sanitized = |certificates: &[Certificate]| -> Result<Vec<_>, MspError> {
-        certificates
-            .iter()
-            .map(|certificate| chains.sanitize(certificate.clone()).map_err(|reason| failed(of(certificate, &reason))))
-            .collect()
-    };
-    chains = Chains::new(sanitized(&chains.roots)?, sanitized(&chains.intermediates)?);
+    let mut chains = chains(config)?;
     let revocations = Revocations::read(&config.revocation_list)?;
     check_authorities(&chains, &revocations).map_err(failed)?;
     chains.find_inner().map_err(failed)?;
@@ -61,6 +53,21 @@ pub(super) fn set_up(config: &FabricMspConfig, version: MspVersion) -> Result<In
     };
     check_admins(&inner).map_err(failed)?;
     Ok(inner)
+}
+
+/// The authorities, in the form in which certificates are compared.
+pub(super) fn chains(config: &FabricMspConfig) -> Result<Chains, MspError> {
+    // Once as received, to judge the signatures.
+    let received = Chains::new(read(&config.root_certs)?, read(&config.intermediate_certs)?);
+    let sanitized = |certificates: &[Certificate]| -> Result<Vec<_>, MspError> {
+        let sanitize = |certificate: &Certificate| {
+            received
+                .sanitize(certificate.clone())
+                .map_err(|reason| MspError::Setup { msp_id: config.name.clone(), reason: of(certificate, &reason) })
+        };
+        certificates.iter().map(sanitize).collect()
+    };
+    Ok(Chains::new(sanitized(&received.roots)?, sanitized(&received.intermediates)?))
 }
 
 fn of(certificate: &Certificate, reason: &str) -> String {

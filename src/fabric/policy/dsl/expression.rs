@@ -202,13 +202,13 @@ impl Parser {
                     text.push('`');
                 }
                 '\n' if quote != '`' => return Err(self.error("text without an end")),
-                '\\' if quote != '`' => text.push(self.escape()?),
+                '\\' if quote != '`' => text.push(self.escape(quote)?),
                 _ => text.push(c),
             }
         }
     }
 
-    fn escape(&mut self) -> Result<char, PolicyError> {
+    fn escape(&mut self, quote: char) -> Result<char, PolicyError> {
         let Some(c) = self.peek() else { return Err(self.error("text without an end")) };
         self.at += 1;
         let (digits, radix) = match c {
@@ -219,7 +219,7 @@ impl Parser {
             'r' => return Ok('\r'),
             't' => return Ok('\t'),
             'v' => return Ok('\x0b'),
-            '\\' | '\'' | '"' => return Ok(c),
+            _ if c == '\\' || c == quote => return Ok(c),
             'x' => (2, 16),
             'u' => (4, 16),
             'U' => (8, 16),

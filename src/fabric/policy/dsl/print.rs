@@ -24,27 +24,27 @@ pub fn print(policy: &SignaturePolicyEnvelope) -> Result<String, PolicyError> {
     Ok(text)
 }
 
-fn write(rule: &SignaturePolicy, policy: &SignaturePolicyEnvelope, text: &mut String) -> Result<(), PolicyError> {
+fn write(rule: &SignaturePolicy, policy: &SignaturePolicyEnvelope, out: &mut String) -> Result<(), PolicyError> {
     match &rule.r#type {
         Some(Type::SignedBy(number)) => {
-            let named = usize::try_from(*number).ok().and_then(|at| policy.identities.get(at)).and_then(role_of);
-            let (msp_id, role) = named.ok_or_else(|| PolicyError::invalid(format!("identity {number} is no role")))?;
-            let shown = format!("{msp_id}.{role}");
-            if principal(&shown).is_none() {
-                return Err(PolicyError::invalid(format!("{shown:?} cannot be written as a principal")));
+            let found = usize::try_from(*number).ok().and_then(|at| policy.identities.get(at)).and_then(role_of);
+            let (msp_id, role) = found.ok_or_else(|| PolicyError::invalid(format!("identity {number} is no role")))?;
+            let text = format!("{msp_id}.{role}");
+            if principal(&text).is_none() {
+                return Err(PolicyError::invalid(format!("{text:?} cannot be written as a principal")));
             }
-            text.push('\'');
-            text.push_str(&shown);
-            text.push('\'');
+            out.push('\'');
+            out.push_str(&text);
+            out.push('\'');
         }
         Some(Type::NOutOf(gate)) => {
-            text.push_str("OutOf(");
-            text.push_str(&gate.n.to_string());
+            out.push_str("OutOf(");
+            out.push_str(&gate.n.to_string());
             for rule in &gate.rules {
-                text.push_str(", ");
-                write(rule, policy, text)?;
+                out.push_str(", ");
+                write(rule, policy, out)?;
             }
-            text.push(')');
+            out.push(')');
         }
         None => return Err(PolicyError::invalid("a rule is empty")),
     }

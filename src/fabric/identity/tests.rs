@@ -1,0 +1,101 @@
+//! Properties that hold for every key, message and broken certificate.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::fabric::names::MspId;
+
+/// A SEC1 key on `curve`.
+fn key(oid: &[u8], scalar: &[u8]) -> Result<PrivateKey, KeyError> {
+    let parameters = der::write(0xa0, &der::write(der::OID, oid));
+    let fields = [der::write(der::INTEGER, &[1]), der::write(der::OCTET_STRING, scalar), parameters].concat();
+    PrivateKey::from_pem(pem::encode("EC PRIVATE KEY", &der::write(der::SEQUENCE, &fields)).as_bytes())
+}
+
+const CURVES: [(&str, &[u8], usize); 4] = [
+    ("P-224", &[0x2b, 0x81, 0x04, 0x00, 0x21], 28),
+    ("P-256", &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07], 32),
+    ("P-384", &[0x2b, 0x81, 0x04, 0x00, 0x22], 48),
+    ("P-521", &[0x2b, 0x81, 0x04, 0x00, 0x23], 66),
+];
+
+fn golden(file: &str) -> Vec<u8> {
+    std::fs::read(format!("{}/testdata/golden/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+#[test]
+fn every_curve_signs_and_verifies() {
+    for (name, oid, width) in CURVES {
+        let mut scalar = vec![7; width];
+        scalar[0] = 0;
+        let key = key(oid, &scalar).unwrap();
+        assert_eq!(key.kind(), name);
+        let signature = key.sign(b"message");
+        assert_eq!(signature, key.sign(b"message"), "{name}: the same twice");
+        assert!(key.public_key().verify(b"message", &signature), "{name}");
+        assert!(!key.public_key().verify(b"massage", &signature), "{name}");
+    }
+}
+
+#[test]
+fn impossible_scalars_are_refused() {
+    for (name, oid, width) in CURVES {
+        for (scalar, why) in
+            [(vec![0; width], "zero"), (vec![0xff; width], "above the order"), (vec![1; width + 1], "long")]
+        {
+            assert!(key(oid, &scalar).is_err(), "{name}: {why}");
+        }
+    }
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let key = key(CURVES[1].1, &[0x5a; 32]).unwrap();
+    assert_eq!(format!("{key:?}"), "PrivateKey(P-256, redacted)");
+}
+
+#[test]
+fn keys_of_others_are_refused() {
+    let (certificate, key) = (golden("ski/p384/cert.pem"), golden("private-keys/p256-pkcs8/key.pem"));
+    let error = SigningIdentity::from_pem(MspId::parse("Org1MSP").unwrap(), &certificate, &key).unwrap_err();
+    assert!(matches!(error, IdentityError::KeyOfAnother { .. }), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    #[test]
+    fn signatures_have_a_low_s(message in prop::collection::vec(any::<u8>(), 0..40), scalar in 1_u64..) {
+        for (_, oid, _) in CURVES {
+            let key = key(oid, &scalar.to_be_bytes()).unwrap();
+            let signature = key.sign(&message);
+            // Verification refuses a high one.
+            prop_assert!(key.public_key().verify(&message, &signature));
+        }
+    }
+
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(noise in prop::collection::vec(any::<u8>(), 0..120)) {
+        let _ = Creator::decode(&noise);
+        let _ = Certificate::from_der(&noise);
+        let _ = pem::first(&noise);
+        let _ = PrivateKey::from_pem(&noise);
+        let _ = PrivateKey::from_pem(pem::encode("KEY", &noise).as_bytes());
+        let _ = der::ecdsa_signature(&noise);
+    }
+
+    #[test]
+    fn broken_certificates_do_not_make_it_panic(places in prop::collection::vec((any::<usize>(), any::<u8>()), 1..4)) {
+        let mut bytes = Certificate::from_pem(&golden("ski/p256/cert.pem")).unwrap().der().to_vec();
+        for (at, byte) in places {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+        }
+        if let Ok(certificate) = Certificate::from_der(&bytes) {
+            let _ = certificate.has_canonical_signature();
+            let _ = certificate.with_low_s();
+        }
+    }
+}
