@@ -13,10 +13,13 @@ pub(super) fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// A line of data.
+/// A line of data. A reader that has left has seen enough.
 pub(super) fn put(line: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).context("cannot write to standard output")
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
+        _ => Ok(()),
+    }
 }
 
 /// A value as JSON. Hostile characters are escaped, not replaced: the reader is a program.
@@ -44,10 +47,13 @@ fn escaped(c: char) -> String {
     text
 }
 
+/// At most this many characters of a cell are shown: a package ID with a label of some length.
+const CELL: usize = 120;
+
 /// Rows under a heading, columns as wide as their widest cell. Every cell is cleaned and bounded.
 pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| text::bounded(cell, 80)).collect()).collect();
+        rows.iter().map(|row| row.iter().map(|cell| text::bounded(cell, CELL)).collect()).collect();
     let mut widths: Vec<usize> = heading.iter().map(|title| title.chars().count()).collect();
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -83,7 +89,7 @@ mod tests {
     #[test]
     fn tables_line_up_and_are_clean() {
         let rows =
-            vec![vec!["one".to_owned(), "approved".to_owned()], vec!["a\u{1b}[2J\nlonger".to_owned(), "x".repeat(100)]];
+            vec![vec!["one".to_owned(), "approved".to_owned()], vec!["a\u{1b}[2J\nlonger".to_owned(), "x".repeat(1000)]];
         let shown = table(&["ID", "STATUS"], &rows);
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines[0], "ID            STATUS");
