@@ -5,6 +5,8 @@
 //! untyped and given hints.
 
 mod contract;
+mod demo;
+mod devnet;
 mod failure;
 mod logging;
 mod output;
@@ -19,6 +21,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::contract::ContractCommand;
+use self::demo::Demo;
+use self::devnet::DevnetCommand;
 use self::failure::Exit;
 use self::proposal::ProposalCommand;
 use self::settings::SettingFlags;
@@ -47,6 +51,11 @@ enum Command {
     /// Serve contracts to real peers
     #[command(subcommand)]
     Contract(ContractCommand),
+    /// Run an embedded network, for trying and testing
+    #[command(subcommand)]
+    Devnet(DevnetCommand),
+    /// Show the main job on an embedded network: from a proposal to an invoked chaincode
+    Demo(Demo),
 }
 
 /// Runs the program with these arguments (the program's name first) and this lookup of environment variables.
@@ -69,6 +78,8 @@ where
         Command::Run(flags) => run::run(&flags, &environment),
         Command::Proposal(command) => proposal::run(command, &environment),
         Command::Contract(command) => contract::run(&command, &environment),
+        Command::Devnet(command) => devnet::run(command),
+        Command::Demo(demo) => demo::run(&demo),
     };
     match result {
         Ok(exit) => exit.into(),

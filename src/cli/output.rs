@@ -17,7 +17,9 @@ pub(super) fn say(line: &str) {
 pub(super) fn put(line: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{line}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
         _ => Ok(()),
     }
 }
@@ -88,8 +90,10 @@ mod tests {
 
     #[test]
     fn tables_line_up_and_are_clean() {
-        let rows =
-            vec![vec!["one".to_owned(), "approved".to_owned()], vec!["a\u{1b}[2J\nlonger".to_owned(), "x".repeat(1000)]];
+        let rows = vec![
+            vec!["one".to_owned(), "approved".to_owned()],
+            vec!["a\u{1b}[2J\nlonger".to_owned(), "x".repeat(1000)],
+        ];
         let shown = table(&["ID", "STATUS"], &rows);
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines[0], "ID            STATUS");
