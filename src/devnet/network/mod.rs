@@ -174,7 +174,7 @@ impl Devnet {
         Ok(())
     }
 
-    /// Starts a stopped node again, at its old port.
+    /// Starts a stopped node again, at its old port. One that runs is left alone.
     ///
     /// Cancel safety: dropped before its end, the node may or may not run.
     ///
@@ -182,8 +182,9 @@ impl Devnet {
     /// [`DevnetError`] when there is no such node or its port is taken.
     pub async fn start_node(&self, name: &str) -> Result<(), DevnetError> {
         let node = self.node(name)?;
-        let listener = node.bind().await?;
-        node.start(listener, &self.workers);
+        if node.workers().is_none() {
+            node.start(node.bind().await?, &self.workers);
+        }
         Ok(())
     }
 

@@ -1,0 +1,105 @@
+//! Changes of a channel's configuration.
+
+use opssc::client::Client;
+use opssc::fabric::identity::Signer as _;
+use opssc::fabric::names::ChannelName;
+use opssc::fabric::tx::{self, Header, Nonce};
+use opssc::pb::common::{
+    ConfigGroup, ConfigSignature, ConfigUpdate, ConfigUpdateEnvelope, ConfigValue, Envelope, HeaderType,
+    SignatureHeader,
+};
+use opssc::pb::protos::{AnchorPeer, AnchorPeers};
+use prost::Message as _;
+
+use super::{Network, channel_name, org};
+
+/// An update of the anchor peers of the first organization, from the given version of the value.
+fn anchor_update(channel: &ChannelName, version: u64) -> ConfigUpdate {
+    let anchor = AnchorPeer { host: "peer9.org1.example.com".to_owned(), port: 7051 };
+    let value = ConfigValue {
+        version: version + 1,
+        value: AnchorPeers { anchor_peers: vec![anchor] }.encode_to_vec().into(),
+        mod_policy: "Admins".to_owned(),
+    };
+    let tree = |value: Option<ConfigValue>| {
+        let mut organization = ConfigGroup { mod_policy: "Admins".to_owned(), ..ConfigGroup::default() };
+        if let Some(value) = value {
+            organization.values.insert("AnchorPeers".to_owned(), value);
+        }
+        let mut application = ConfigGroup { mod_policy: "Admins".to_owned(), ..ConfigGroup::default() };
+        application.groups.insert("Org1MSP".to_owned(), organization);
+        let mut root = ConfigGroup { mod_policy: "Admins".to_owned(), ..ConfigGroup::default() };
+        root.groups.insert("Application".to_owned(), application);
+        root
+    };
+    ConfigUpdate {
+        channel_id: channel.as_str().to_owned(),
+        read_set: Some(tree(None)),
+        write_set: Some(tree(Some(value))),
+        ..ConfigUpdate::default()
+    }
+}
+
+/// The update as an envelope that `signer` both agrees to and hands in.
+async fn signed(client: &Client, update: &ConfigUpdate) -> Envelope {
+    let signer = client.signer();
+    let bytes = update.encode_to_vec();
+    let header = SignatureHeader { creator: signer.creator().clone(), nonce: vec![7; 24].into() }.encode_to_vec();
+    let signature = signer.sign(&[header.clone(), bytes.clone()].concat()).await.unwrap();
+    let data = ConfigUpdateEnvelope {
+        config_update: bytes.into(),
+        signatures: vec![ConfigSignature { signature_header: header.into(), signature }],
+    };
+    let name = ChannelName::parse(update.channel_id.clone()).unwrap();
+    let header = Header {
+        header_type: HeaderType::ConfigUpdate,
+        channel: Some(&name),
+        creator: signer.creator(),
+        nonce: Nonce([8; 24]),
+        time: std::time::SystemTime::now().into(),
+        tls_cert_hash: None,
+    };
+    tx::envelope(&header, data.encode_to_vec().into()).sign(signer.as_ref()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_changes_the_anchor_peers() {
+    let network = Network::start().await;
+    let admin = network.devnet.admin(&org(1)).unwrap();
+    let channel = channel_name();
+    let before = network.devnet.height(&channel).unwrap();
+    let update = anchor_update(&channel, 0);
+    admin.broadcast(&signed(&admin, &update).await).await.unwrap();
+    let mut height = before;
+    while height == before {
+        tokio::task::yield_now().await;
+        height = network.devnet.height(&channel).unwrap();
+    }
+    network.devnet.settled(&channel).await;
+    let config = admin.channel(channel.clone()).config().await.unwrap();
+    assert_eq!(config.sequence(), 1);
+    let anchors = config.organization(&org(1)).unwrap().anchor_peers();
+    assert_eq!(anchors[0].host, "peer9.org1.example.com");
+
+    // The same again refers to versions that have passed.
+    let error = format!("{:?}", admin.broadcast(&signed(&admin, &update).await).await.unwrap_err());
+    assert!(error.contains("to version 1, but key is at version 1"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn others_do_not() {
+    let network = Network::start().await;
+    let update = anchor_update(&channel_name(), 0);
+    for client in [network.devnet.admin(&org(2)).unwrap(), network.devnet.user(&org(1)).unwrap()] {
+        let error = format!("{:?}", client.broadcast(&signed(&client, &update).await).await.unwrap_err());
+        assert!(
+            error.contains("policy for [Value]  /Channel/Application/Org1MSP/AnchorPeers not satisfied"),
+            "{error}"
+        );
+    }
+    let unknown = ChannelName::parse("unknown").unwrap();
+    let admin = network.devnet.admin(&org(1)).unwrap();
+    let envelope = signed(&admin, &anchor_update(&unknown, 0)).await;
+    let error = format!("{:?}", admin.broadcast(&envelope).await.unwrap_err());
+    assert!(error.contains("channel does not exist"), "{error}");
+}

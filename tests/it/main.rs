@@ -1,0 +1,3 @@
+//! Flows over the embedded network. One binary, so that it links once.
+
+mod devnet;
