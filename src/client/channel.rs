@@ -20,6 +20,7 @@ use super::gateway::Client;
 use super::lifecycle::OrgLifecycle;
 use super::node::Peer;
 use super::transact::{self, Committed, Endorsers, SubmitError};
+use super::turns::first_answer;
 use crate::fabric::block::ValidationCode;
 use crate::fabric::config::ChannelConfig;
 use crate::fabric::names::{BlockNumber, ChaincodeName, ChannelName, TxId};
@@ -100,24 +101,26 @@ impl Channel {
     /// # Errors
     /// [`EvaluateError`].
     pub async fn evaluate(&self, invocation: &Invocation) -> Result<Bytes, EvaluateError> {
-        let mut failure = None;
-        for peer in self.client.own_peers() {
-            match self.evaluate_on(peer, invocation).await {
-                Ok(result) => {
-                    self.client.prefer(peer);
-                    return Ok(result);
-                }
-                Err(error) if !error.is_of_this_node() => return Err(EvaluateError::Failed(error)),
-                Err(error) => {
-                    tracing::debug!(channel = %self.name, chaincode = %invocation.chaincode, %error, "query failed on a peer");
-                    // A peer that answered knows more than one that was not reached.
-                    if failure.as_ref().is_none_or(|known: &CallError| known.refusal().is_none()) {
-                        failure = Some(error);
-                    }
+        let peers = self.client.own_peers().cloned().collect();
+        match first_answer(peers, self.client.shared.timeouts.silence, async |peer: Peer| {
+            self.evaluate_on(&peer, invocation).await
+        })
+        .await
+        {
+            Ok((peer, result)) => {
+                self.client.prefer(&peer);
+                Ok(result)
+            }
+            // A peer that answered knows more than one that was not reached, and the chaincode most: it spoke last.
+            Err(mut failures) => {
+                let best = failures.iter().rposition(|error| error.refusal().is_some()).unwrap_or(0);
+                if failures.is_empty() {
+                    Err(EvaluateError::NoPeers)
+                } else {
+                    Err(EvaluateError::Failed(failures.swap_remove(best)))
                 }
             }
         }
-        Err(failure.map_or(EvaluateError::NoPeers, EvaluateError::Failed))
     }
 
     /// Runs `invocation` on this peer and gives its result; nothing is written.

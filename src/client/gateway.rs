@@ -57,6 +57,8 @@ pub enum ClientError {
 pub struct Timeouts {
     /// A query or an endorsement by one peer.
     pub endorse: Duration,
+    /// How long one peer may keep silent before another of its organization is asked as well.
+    pub silence: Duration,
     /// Handing a transaction to one orderer.
     pub broadcast: Duration,
     /// Finding an orderer that takes a transaction, however many are asked how often.
@@ -71,6 +73,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             endorse: Duration::from_secs(30),
+            silence: Duration::from_secs(5),
             broadcast: Duration::from_secs(15),
             order: Duration::from_mins(1),
             commit: Duration::from_mins(2),

@@ -20,6 +20,7 @@ mod node;
 pub mod profile;
 mod topology;
 mod transact;
+mod turns;
 
 pub use channel::{Channel, EvaluateError};
 pub use deliver::{BlockStream, FilteredBlockStream, StreamError};

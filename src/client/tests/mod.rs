@@ -99,6 +99,7 @@ impl Net {
             order: Duration::from_millis(300),
             commit: Duration::from_millis(300),
             endorse: Duration::from_secs(5),
+            silence: Duration::from_millis(200),
             ..Default::default()
         };
         let client = Client::builder(Arc::new(signer), profile).timeouts(timeouts).build().unwrap();
@@ -127,6 +128,16 @@ async fn a_query_passes_over_peers_that_cannot_answer() {
     assert_eq!(net.channel.evaluate(&query).await.unwrap(), "result");
     let asked = net.peers.iter().map(|peer| peer.seen.lock().unwrap().proposals).collect::<Vec<_>>();
     assert_eq!(asked, [1, 1, 2]);
+}
+
+#[tokio::test]
+async fn a_peer_that_keeps_silent_is_not_waited_for() {
+    let ledger = Ledger::new();
+    let silent = Script::new(&ledger).endorsing(|_| Err(tonic::Status::cancelled("never")));
+    let net = Net::new(vec![silent, Script::new(&ledger)], vec![Script::new(&ledger)]).await;
+    let begun = std::time::Instant::now();
+    assert_eq!(net.submit().await.unwrap().payload, "result");
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use crate::pb::protos::FilteredBlock;
 const OPEN: Duration = Duration::from_secs(10);
 
 /// How long a transaction may be on its way before the same bytes are handed in once more; doubles each time.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An open ear for commits.
 pub(super) struct Watch {

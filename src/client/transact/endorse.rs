@@ -8,6 +8,7 @@ use crate::client::channel::Channel;
 use crate::client::discovery;
 use crate::client::error::CallError;
 use crate::client::node::Peer;
+use crate::client::turns::first_answer;
 use crate::fabric::names::MspId;
 use crate::fabric::tx::{AssembleError, Invocation, UnsignedTransaction};
 use crate::pb::common::HeaderType;
@@ -91,34 +92,20 @@ pub(super) async fn endorse(
 
 /// Asks the peers of one organization, one after the other, until one endorses.
 async fn ask(channel: &Channel, group: &Group, signed: &SignedProposal) -> Result<ProposalResponse, Vec<CallError>> {
-    let client = channel.client();
-    let mut failures = Vec::new();
-    for peer in &group.peers {
-        match peer.process(signed.clone(), client.shared.timeouts.endorse).await {
-            Ok(response) if response.endorsement.is_some() => {
-                client.prefer(peer);
-                return Ok(response);
-            }
-            Ok(response) => {
-                let (status, message) =
-                    response.response.map_or((0, String::new()), |response| (response.status, response.message));
-                // 400 and more make a warning without endorsement; less without one is a fault.
-                failures.push(CallError::Malformed {
-                    node: peer.node().clone(),
-                    reason: format!("status {status} without an endorsement {message}"),
-                });
-            }
-            Err(error) => {
-                tracing::debug!(channel = %channel.name(), %error, "peer did not endorse");
-                let last = !error.is_of_this_node();
-                failures.push(error);
-                if last {
-                    break;
-                }
-            }
+    let timeouts = &channel.client().shared.timeouts;
+    let ask = async |peer: Peer| {
+        let response = peer.process(signed.clone(), timeouts.endorse).await?;
+        if response.endorsement.is_some() {
+            return Ok(response);
         }
-    }
-    Err(failures)
+        // A success without a signature is a fault of the peer.
+        let status = response.response.map_or(0, |response| response.status);
+        let reason = format!("status {status} without an endorsement");
+        Err(CallError::Malformed { node: peer.node().clone(), reason })
+    };
+    let (peer, response) = first_answer(group.peers.clone(), timeouts.silence, ask).await?;
+    channel.client().prefer(&peer);
+    Ok(response)
 }
 
 async fn plan(channel: &Channel, endorsers: &Endorsers) -> Result<Plan, SubmitError> {
