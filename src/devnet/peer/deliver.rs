@@ -105,7 +105,7 @@ impl Deliver for Delivering {
 }
 
 /// A block without what chaincodes read, wrote and told.
-fn filtered(channel: &str, block: &Block) -> Result<FilteredBlock, prost::DecodeError> {
+pub(super) fn filtered(channel: &str, block: &Block) -> Result<FilteredBlock, prost::DecodeError> {
     let metadata = block.metadata.as_ref().map(|metadata| metadata.metadata.as_slice()).unwrap_or_default();
     let codes = metadata.get(BlockMetadataIndex::TransactionsFilter as usize).cloned().unwrap_or_default();
     let mut filtered = FilteredBlock {

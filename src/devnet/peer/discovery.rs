@@ -222,7 +222,9 @@ fn config(access: &Access) -> Option<ConfigResult> {
         // Channels of older capabilities name the orderers once for all.
         let channel = access.config().channel_group.as_ref()?;
         let all = value::<OrdererAddresses>(channel, "OrdererAddresses").unwrap_or_default().addresses;
-        addresses.values_mut().for_each(|of_org| of_org.clone_from(&all));
+        for of_org in addresses.values_mut() {
+            of_org.clone_from(&all);
+        }
     }
     let endpoint = |address: &String| {
         let (host, port) = address.rsplit_once(':')?;

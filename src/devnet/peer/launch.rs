@@ -22,7 +22,7 @@ use crate::runtime::retry::Backoff;
 /// For how long a server is dialled, where its package does not say.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longer than this nobody waits, whatever a package says.
-const LONGEST_DIAL: Duration = Duration::from_secs(300);
+const LONGEST_DIAL: Duration = Duration::from_mins(5);
 
 /// The stream to a server, behind a lock that the dialling holds.
 type Slot = Arc<tokio::sync::Mutex<Option<Arc<ChaincodeStream>>>>;
@@ -129,8 +129,8 @@ fn dial_timeout(text: &str) -> Duration {
         let unit = match &rest[..letters] {
             "ms" => Duration::from_millis(1),
             "s" => Duration::from_secs(1),
-            "m" => Duration::from_secs(60),
-            "h" => Duration::from_secs(3600),
+            "m" => Duration::from_mins(1),
+            "h" => Duration::from_hours(1),
             _ => return DIAL_TIMEOUT,
         };
         rest = &rest[letters..];

@@ -67,20 +67,19 @@ fn answer(ledger: &Ledger, function: &str, argument: &Bytes) -> Response {
                 failure(format!("Failed to get block hash {0}, error no such block hash [{0}] in index", hex(argument)))
             }
         },
-        "GetTransactionByID" => match tx_id().and_then(|id| ledger.transaction(&id)) {
-            Some(transaction) => success(transaction.encode_to_vec()),
-            None => {
-                let id = shown(&text);
-                failure(format!("Failed to get transaction with id {id}, error no such transaction ID [{id}] in index"))
-            }
-        },
-        "GetBlockByTxID" => match tx_id().and_then(|id| ledger.block_by_tx_id(&id)) {
-            Some(block) => success(block.encode_to_vec()),
-            None => {
-                let id = shown(&text);
-                failure(format!("Failed to get block for txID {id}, error no such transaction ID [{id}] in index"))
-            }
-        },
+        "GetTransactionByID" => {
+            let found = tx_id().and_then(|id| ledger.transaction(&id)).map(|transaction| transaction.encode_to_vec());
+            found.map_or_else(|| unknown("Failed to get transaction with id", &text), success)
+        }
+        "GetBlockByTxID" => {
+            let found = tx_id().and_then(|id| ledger.block_by_tx_id(&id)).map(|block| block.encode_to_vec());
+            found.map_or_else(|| unknown("Failed to get block for txID", &text), success)
+        }
         other => failure(format!("Requested function {} not found.", shown(other))),
     }
+}
+
+fn unknown(failed: &str, tx_id: &str) -> Response {
+    let id = shown(tx_id);
+    failure(format!("{failed} {id}, error no such transaction ID [{id}] in index"))
 }

@@ -1,4 +1,5 @@
 //! The functions of `_lifecycle`, each from its argument message to its result message.
+#![allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps, reason = "the functions share one signature")]
 
 use bytes::Bytes;
 use prost::Message;

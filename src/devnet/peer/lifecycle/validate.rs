@@ -228,8 +228,8 @@ mod tests {
     }
 
     fn collection(name: &str, member: &str, rule: SignaturePolicy) -> StaticCollectionConfig {
-        let role = MspRole { msp_identifier: member.to_owned(), role: 0 };
-        let principal = MspPrincipal { principal_classification: 0, principal: role.encode_to_vec().into() };
+        let member = MspRole { msp_identifier: member.to_owned(), role: 0 }.encode_to_vec().into();
+        let principal = MspPrincipal { principal_classification: 0, principal: member };
         let policy = SignaturePolicyEnvelope { version: 0, rule: Some(rule), identities: vec![principal] };
         StaticCollectionConfig {
             name: name.to_owned(),

@@ -59,12 +59,11 @@ pub(super) async fn answer(
     context: &Arc<dyn TransactionContext>,
     queries: &Mutex<Queries>,
 ) -> ChaincodeMessage {
-    let payload = match kind {
-        Type::InvokeChaincode => invoke(message, &**context).await,
-        _ => {
-            let mut queries = queries.lock().unwrap_or_else(PoisonError::into_inner);
-            state(kind, &message.payload, &**context, &mut queries)
-        }
+    let payload = if kind == Type::InvokeChaincode {
+        invoke(message, &**context).await
+    } else {
+        let mut queries = queries.lock().unwrap_or_else(PoisonError::into_inner);
+        state(kind, &message.payload, &**context, &mut queries)
     };
     reply(message, payload.map_err(|error| failed(kind, &message.txid, error)))
 }

@@ -1,1 +1,0 @@
-//! A peer as a whole.
