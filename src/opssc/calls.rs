@@ -83,9 +83,21 @@ impl Contract {
         args: impl IntoIterator<Item = String>,
     ) -> Result<T, OpsError> {
         let invocation = self.invocation(function, args);
-        let answer =
-            self.channel.evaluate(&invocation).await.map_err(|source| OpsError::Evaluate { function, source })?;
-        serde_json::from_slice(&answer).map_err(|source| OpsError::Json { function, source })
+        parse(function, &self.ask(function, &invocation).await?)
+    }
+
+    /// A query whose answer is a plain text.
+    async fn query_text(
+        &self,
+        function: &'static str,
+        args: impl IntoIterator<Item = String>,
+    ) -> Result<String, OpsError> {
+        let answer = self.ask(function, &self.invocation(function, args)).await?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    async fn ask(&self, function: &'static str, invocation: &Invocation) -> Result<Bytes, OpsError> {
+        self.channel.evaluate(invocation).await.map_err(|source| OpsError::Evaluate { function, source })
     }
 
     async fn change(
@@ -171,6 +183,21 @@ impl ChaincodeOps {
         self.0.query(FUNCTION, [json(FUNCTION, query)?]).await
     }
 
+    /// How votes are counted, or `None` where the majority decides.
+    pub async fn get_voting_config(&self) -> Result<Option<chaincode_ops::VotingConfig>, OpsError> {
+        self.0.query("GetVotingConfig", []).await
+    }
+
+    /// Lets 2f+1 votes decide, f being `number`, in place of the majority.
+    pub async fn set_max_malicious_orgs_in_votes(&self, number: u32) -> Result<Committed, OpsError> {
+        self.0.change("SetMaxMaliciousOrgsInVotes", [number.to_string()]).await
+    }
+
+    /// Lets the majority decide again.
+    pub async fn unset_max_malicious_orgs_in_votes(&self) -> Result<Committed, OpsError> {
+        self.0.change("UnsetMaxMaliciousOrgsInVotes", []).await
+    }
+
     async fn update(
         &self,
         function: &'static str,
@@ -209,6 +236,51 @@ impl ChannelOps {
         self.0.change(FUNCTION, [id.to_owned(), channel_type.to_string(), organizations]).await
     }
 
+    /// Changes what a channel is for; `disable` takes it out of use.
+    pub async fn update_channel_type(
+        &self,
+        id: &str,
+        channel_type: &channel_ops::ChannelType,
+    ) -> Result<Committed, OpsError> {
+        self.0.change("UpdateChannelType", [id.to_owned(), channel_type.to_string()]).await
+    }
+
+    /// Adds a member to a channel.
+    pub async fn add_organization(&self, id: &str, msp_id: &str) -> Result<Committed, OpsError> {
+        self.0.change("AddOrganization", [id.to_owned(), msp_id.to_owned()]).await
+    }
+
+    /// Replaces a channel's members.
+    pub async fn set_organizations(&self, id: &str, organizations: &[&str]) -> Result<Committed, OpsError> {
+        const FUNCTION: &str = "SetOrganizations";
+        self.0.change(FUNCTION, [id.to_owned(), json(FUNCTION, &organizations)?]).await
+    }
+
+    /// Whether a channel is known.
+    pub async fn channel_exists(&self, id: &str) -> Result<bool, OpsError> {
+        self.0.query("ChannelExists", [id.to_owned()]).await
+    }
+
+    /// What a channel is for.
+    pub async fn get_channel_type(&self, id: &str) -> Result<channel_ops::ChannelType, OpsError> {
+        self.0.query_text("GetChannelType", [id.to_owned()]).await.map(Into::into)
+    }
+
+    /// How many members a channel has.
+    pub async fn count_organizations_in_channel(&self, id: &str) -> Result<usize, OpsError> {
+        self.0.query("CountOrganizationsInChannel", [id.to_owned()]).await
+    }
+
+    /// A channel's members. Original contracts list them in random order.
+    pub async fn get_organizations_in_channel(&self, id: &str) -> Result<Vec<String>, OpsError> {
+        self.0.query("GetOrganizationsInChannel", [id.to_owned()]).await
+    }
+
+    /// The name of the channel of type `system`.
+    pub async fn get_system_channel_id(&self) -> Result<String, OpsError> {
+        self.0.query_text("GetSystemChannelID", []).await
+    }
+
     /// One channel.
     pub async fn read_channel(&self, id: &str) -> Result<channel_ops::Channel, OpsError> {
         self.0.query("ReadChannel", [id.to_owned()]).await
@@ -216,7 +288,8 @@ impl ChannelOps {
 
     /// All channels.
     pub async fn get_all_channels(&self) -> Result<Vec<channel_ops::Channel>, OpsError> {
-        self.0.query("GetAllChannels", []).await
+        let channels: Option<_> = self.0.query("GetAllChannels", []).await?;
+        Ok(channels.unwrap_or_default())
     }
 
     /// Requests a proposal to change a channel. Answers with its ID.
@@ -247,6 +320,23 @@ impl ChannelOps {
     }
 }
 
-fn parse<T: DeserializeOwned>(function: &'static str, payload: &Bytes) -> Result<T, OpsError> {
+/// The contracts answer with nothing at all where Go has nil.
+fn parse<T: DeserializeOwned>(function: &'static str, payload: &[u8]) -> Result<T, OpsError> {
+    let payload = if payload.is_empty() { b"null" } else { payload };
     serde_json::from_slice(payload).map_err(|source| OpsError::Json { function, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_answer_is_go_s_nil() {
+        assert_eq!(parse::<Option<Vec<channel_ops::Channel>>>("GetAllChannels", b"").unwrap(), None);
+        assert_eq!(parse::<Option<chaincode_ops::VotingConfig>>("GetVotingConfig", b"").unwrap(), None);
+        assert_eq!(parse::<usize>("CountOrganizationsInChannel", b"3").unwrap(), 3);
+        assert!(parse::<bool>("ChannelExists", b"true").unwrap());
+        let error = parse::<chaincode_ops::Proposal>("GetProposal", b"").unwrap_err();
+        assert_eq!(error.to_string(), "GetProposal does not speak the JSON that is expected of it");
+    }
 }
