@@ -331,7 +331,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_answer_is_go_s_nil() {
+    fn an_empty_answer_is_nil() {
         assert_eq!(parse::<Option<Vec<channel_ops::Channel>>>("GetAllChannels", b"").unwrap(), None);
         assert_eq!(parse::<Option<chaincode_ops::VotingConfig>>("GetVotingConfig", b"").unwrap(), None);
         assert_eq!(parse::<usize>("CountOrganizationsInChannel", b"3").unwrap(), 3);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use tonic::async_trait;
 
-use self::peer::{CHANNEL, Peer, answer, tx_id};
+use self::peer::{Peer, answer, tx_id};
 use super::{Config, Server};
 use crate::chaincode::{Contract, Response, Stub, StubError};
 use crate::fabric::names::ChannelName;

@@ -19,7 +19,7 @@ use crate::pb::protos::{
 };
 use crate::pb::queryresult::Kv;
 
-pub(super) const CHANNEL: &str = "ops-channel";
+const CHANNEL: &str = "ops-channel";
 /// How many results go into one answer, so that a few entries need several.
 const BATCH: usize = 2;
 
