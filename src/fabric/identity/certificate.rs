@@ -251,12 +251,14 @@ impl Certificate {
     }
 }
 
+const ECDSA_WITH_SHA256: [u8; 8] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+
 impl CertificateSignature {
-    /// The digest that an ECDSA algorithm names; `None` for other algorithms, and for SHA-1, which nobody accepts.
+    /// The digest that an ECDSA algorithm names, other than the usual SHA-256; `None` for other algorithms, and for
+    /// SHA-1, which nobody accepts.
     fn ecdsa_digest(&self) -> Option<Vec<u8>> {
-        use sha2::{Digest as _, Sha256, Sha384, Sha512};
+        use sha2::{Digest as _, Sha384, Sha512};
         match self.algorithm.as_slice() {
-            [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02] => Some(Sha256::digest(&self.signed).to_vec()),
             [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03] => Some(Sha384::digest(&self.signed).to_vec()),
             [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x04] => Some(Sha512::digest(&self.signed).to_vec()),
             _ => None,
@@ -272,10 +274,11 @@ impl CertificateSignature {
         use ring::signature as rs;
         match key {
             PublicKey::Ecdsa { curve, point } => {
-                let (Some(digest), Some((r, s))) = (self.ecdsa_digest(), der::ecdsa_signature(&self.bits)) else {
-                    return false;
-                };
-                curve.verify_digest(point, &digest, r, s)
+                let Some((r, s)) = der::ecdsa_signature(&self.bits) else { return false };
+                if self.algorithm == ECDSA_WITH_SHA256 {
+                    return curve.verify_sha256(point, &self.signed, r, s);
+                }
+                self.ecdsa_digest().is_some_and(|digest| curve.verify_digest(point, &digest, r, s))
             }
             PublicKey::Ed25519(_) => self.algorithm == [0x2b, 0x65, 0x70] && key.verify(&self.signed, &self.bits),
             PublicKey::Rsa(bits) => {

@@ -19,6 +19,12 @@ pub(super) struct Chains {
     inner: Vec<Certificate>,
 }
 
+/// A member's certificate and the authorities above it, or why there is no such chain.
+pub(super) type MemberChain = Result<Vec<Certificate>, String>;
+
+const NO_MEMBER: &str = "an authority's certificate is no member's";
+const NO_CHAIN: &str = "it has no chain to an authority";
+
 /// No chain of Fabric is as long; a bound against authorities that certify each other.
 const LONGEST: usize = 16;
 
@@ -55,18 +61,41 @@ impl Chains {
         if !own_root {
             let chain = self.unique(&certificate)?;
             if chain.len() < 2 {
-                return Err("it has no chain to an authority".to_owned());
+                return Err(NO_CHAIN.to_owned());
             }
         }
         Ok(certificate.with_low_s())
     }
 
     /// The chain of a member's certificate, itself first.
-    pub(super) fn of_member(&self, certificate: &Certificate) -> Result<Vec<Certificate>, String> {
+    pub(super) fn of_member(&self, certificate: &Certificate) -> MemberChain {
         if certificate.authority.is_ca {
-            return Err("an authority's certificate is no member's".to_owned());
+            return Err(NO_MEMBER.to_owned());
         }
-        let chain = self.unique(certificate)?;
+        self.unique(certificate).and_then(|chain| self.below_a_leaf(chain))
+    }
+
+    /// Both at once, with each signature verified once: the form in which nodes compare `certificate`, and its chain if
+    /// it is a member's.
+    pub(super) fn resolve(&self, certificate: Certificate) -> Result<(Certificate, MemberChain), String> {
+        if certificate.authority.is_ca {
+            return Ok((self.sanitize(certificate)?, Err(NO_MEMBER.to_owned())));
+        }
+        let chain = self.unique(&certificate);
+        if !certificate.signature.is_ecdsa() {
+            return Ok((certificate, chain.and_then(|chain| self.below_a_leaf(chain))));
+        }
+        let mut chain = chain?;
+        if chain.len() < 2 {
+            return Err(NO_CHAIN.to_owned());
+        }
+        let certificate = certificate.with_low_s();
+        chain[0] = certificate.clone();
+        Ok((certificate, self.below_a_leaf(chain)))
+    }
+
+    /// That the authority at the end of which a member stands has no authorities below it.
+    fn below_a_leaf(&self, chain: Vec<Certificate>) -> MemberChain {
         match chain.get(1) {
             None => Err("its chain holds no authority".to_owned()),
             Some(parent) if self.inner.contains(parent) => {

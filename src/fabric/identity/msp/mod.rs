@@ -26,7 +26,7 @@ pub use principal::Role;
 use super::{Certificate, Creator, IdentityError, PublicKey, pem};
 use crate::fabric::names::{MspId, NameError};
 use crate::pb;
-use chain::{Chains, Revocations};
+use chain::{Chains, MemberChain, Revocations};
 
 /// Which generation of rules an MSP follows; a channel's capabilities decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -193,23 +193,23 @@ impl Msp {
             subject: certificate.subject().to_owned(),
             reason,
         };
-        let certificate = self.0.chains.sanitize(certificate.clone()).map_err(invalid)?;
-        let verdict = self.0.validate(&certificate);
-        let certifiers = self.0.chains.certifiers(&certificate);
+        let (certificate, chain) = self.0.chains.resolve(certificate.clone()).map_err(invalid)?;
+        let verdict = self.0.validate(&certificate, &chain);
+        let certifiers = chain.ok().map(|chain| chain::identifier(&chain[1..]));
         Ok(Identity { msp: self.clone(), certificate, certifiers, verdict })
     }
 }
 
 impl Inner {
     /// All that a member's certificate must be.
-    fn validate(&self, certificate: &Certificate) -> Result<(), String> {
+    fn validate(&self, certificate: &Certificate, chain: &MemberChain) -> Result<(), String> {
         match certificate.public_key() {
             PublicKey::Ecdsa { .. } => {}
             PublicKey::Ed25519(_) if self.version >= MspVersion::V3_0 => {}
             other => return Err(format!("keys of kind {} are not supported here", other.kind())),
         }
-        let chain = self.chains.of_member(certificate)?;
-        self.revocations.check(certificate, &chain)?;
+        let chain = chain.as_ref().map_err(Clone::clone)?;
+        self.revocations.check(certificate, chain)?;
         self.check_units(certificate, chain::identifier(&chain[1..]))
     }
 

@@ -117,7 +117,8 @@ fn check_admins(inner: &Inner) -> Result<(), String> {
         if inner.admins.is_empty() {
             return Err("it has neither administrators nor a unit for them".to_owned());
         }
-        return inner.admins.iter().try_for_each(|admin| inner.validate(admin).map_err(|reason| of(admin, &reason)));
+        let valid = |admin| inner.validate(admin, &inner.chains.of_member(admin)).map_err(|reason| of(admin, &reason));
+        return inner.admins.iter().try_for_each(valid);
     };
     if inner.admins.is_empty() && !node_units.has_admins() {
         return Err("it has neither administrators nor a unit for them".to_owned());

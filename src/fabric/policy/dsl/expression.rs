@@ -117,7 +117,8 @@ impl Parser {
                     Expression::Number(number) if sign == '-' => {
                         Ok(node(Expression::Number(number.checked_neg().unwrap_or(i64::MAX))))
                     }
-                    Expression::Number(number) => Ok(node(Expression::Number(number))),
+                    // A plus changes neither numbers nor what gates come to.
+                    same @ (Expression::Number(_) | Expression::Call(..)) if sign == '+' => Ok(node(same)),
                     _ => Err(self.error(format!("{sign:?} before what is no number"))),
                 }
             }
@@ -253,16 +254,18 @@ impl Parser {
         let text: String = self.chars[start..self.at].iter().filter(|c| **c != '_').collect::<String>().to_lowercase();
         let broken = || PolicyError::Syntax { reason: format!("broken number {text:?}"), column: start + 1 };
         let radix = |digits: &str, radix| i64::from_str_radix(digits, radix).map_err(|_| broken());
-        match text.get(..2) {
-            Some("0x") => radix(&text[2..], 16),
+        // An underscore may stand between digits, not inside the prefix.
+        let prefix: String = self.chars[start..self.at].iter().take(2).collect::<String>().to_lowercase();
+        match prefix.as_str() {
+            "0x" => radix(&text[2..], 16),
             _ if text.contains(['.', 'e']) => {
                 let value: f64 = text.parse().map_err(|_| broken())?;
                 // What lies beyond is no threshold anyway; the cast saturates.
                 #[allow(clippy::cast_possible_truncation)]
                 Ok(value as i64)
             }
-            Some("0b") => radix(&text[2..], 2),
-            Some("0o") => radix(&text[2..], 8),
+            "0b" => radix(&text[2..], 2),
+            "0o" => radix(&text[2..], 8),
             _ => radix(&text, 10),
         }
     }
