@@ -32,8 +32,9 @@ use crate::pb::protos::FilteredBlock;
 use crate::pb::protos::deliver_response::Type as Delivered;
 use crate::runtime::retry::Backoff;
 
-/// How long a peer may take to send the block that it has.
-const FIRST_BLOCK: Duration = Duration::from_secs(15);
+/// How long a peer may take to send a block that it has; whole ones may be large.
+const FIRST_BLOCK: Duration = Duration::from_secs(20);
+const FIRST_FILTERED_BLOCK: Duration = Duration::from_secs(5);
 /// How long nothing may come before the peer is asked how it is.
 const QUIET: Duration = Duration::from_secs(20);
 /// How long an answer to that may take.
@@ -298,7 +299,8 @@ impl<I: Item> Follower<I> {
         };
         let data = Bytes::from(info.encode_to_vec());
         let envelope = self.channel.client().envelope(HeaderType::DeliverSeekInfo, self.channel.name(), data).await?;
-        let (first, stream) = peer.deliver(envelope, I::FILTERED, FIRST_BLOCK).await?;
+        let limit = if I::FILTERED { FIRST_FILTERED_BLOCK } else { FIRST_BLOCK };
+        let (first, stream) = peer.deliver(envelope, I::FILTERED, limit).await?;
         self.first = self.take(first, peer)?;
         self.open = Some((peer.clone(), stream));
         self.said.send_replace(true);

@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use prost::Message as _;
 use serde_json::json;
 
-use self::node::{Fault, Ledger, NAME, Script, Take, Tls, endorsed, refused, tx_id, with_event};
+use self::node::{Fault, Ledger, NAME, Script, Take, Tls, config_block, endorsed, refused, tx_id, with_event};
 use super::events::{Checkpoint, Start};
 use super::profile::ConnectionProfile;
 use super::{CallError, Channel, Client, Endorsers, EvaluateError, StreamError, SubmitError, Timeouts};
@@ -237,6 +237,87 @@ async fn retries_end_with_their_schedule() {
     let schedule = Backoff::conflicts().attempts(2);
     let error = net.channel.submit_with_retry(&Invocation::new("cc", "f"), Endorsers::Own, schedule).await.unwrap_err();
     assert!(matches!(&error, SubmitError::Invalidated { block: 3, .. }), "{error:?}");
+}
+
+/// A channel of the own organization and two others, whose peers answer as told. Nobody serves discovery.
+async fn consortium(
+    answers: [fn() -> Result<crate::pb::protos::ProposalResponse, tonic::Status>; 2],
+) -> (Net, [Arc<Script>; 2]) {
+    let ledger = Ledger::new();
+    let tls = Tls::new();
+    let workers = Workers::new();
+    let [second, third] = answers;
+    let second = Script::new(&ledger).endorsing(move |_| second()).serve(&tls, false, &workers).await;
+    let third = Script::new(&ledger).endorsing(move |_| third()).serve(&tls, false, &workers).await;
+    let organizations =
+        [("Org1MSP", "", "own:1"), ("Org2MSP", &*tls.roots, &*second.0), ("Org3MSP", &*tls.roots, &*third.0)];
+    let block = config_block(&organizations).encode_to_vec();
+    let own = Script::new(&ledger).endorsing(move |invoked| {
+        let mut answer = endorsed("peer0", b"result");
+        if invoked.chaincode == "cscc" {
+            answer.response.as_mut().unwrap().payload = block.clone().into();
+        }
+        Ok(answer)
+    });
+    let net = Net::new(vec![own], vec![Script::new(&ledger)]).await;
+    // Stops with the net.
+    let token = net.workers.token();
+    net.workers.spawn_to_end("stop the others", async move {
+        token.cancelled().await;
+        workers.cancel();
+        Ok::<(), std::io::Error>(())
+    });
+    (net, [second.1, third.1])
+}
+
+fn proposals(script: &Script) -> usize {
+    script.seen.lock().unwrap().proposals
+}
+
+#[tokio::test]
+async fn other_organizations_are_found_by_their_anchor_peers() {
+    let agreed = || Ok(endorsed("other", b"result"));
+    let (net, [second, third]) = consortium([agreed, agreed]).await;
+    let call = Invocation::new("cc", "f");
+    net.channel.submit(&call, Endorsers::AllOrgs).await.unwrap();
+    assert_eq!((proposals(&second), proposals(&third)), (1, 1));
+    let wanted = Endorsers::Orgs(vec![MspId::parse("Org3MSP").unwrap()]);
+    net.channel.submit(&call, wanted).await.unwrap();
+    assert_eq!((proposals(&second), proposals(&third)), (1, 2));
+    let unknown = Endorsers::Orgs(vec![MspId::parse("Org9MSP").unwrap()]);
+    let error = net.channel.submit(&call, unknown).await.unwrap_err();
+    assert!(matches!(&error, SubmitError::NoEndorsers { missing, .. } if missing.len() == 1), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_majority_does_without_the_ones_that_are_away() {
+    let away = || Err(tonic::Status::unavailable("away"));
+    let (net, [second, third]) = consortium([away, || Ok(endorsed("other", b"result"))]).await;
+    let call = Invocation::new("cc", "f");
+    net.channel.submit(&call, Endorsers::Majority).await.unwrap();
+    assert_eq!((proposals(&second), proposals(&third)), (1, 1));
+    let error = net.channel.submit(&call, Endorsers::AllOrgs).await.unwrap_err();
+    assert!(
+        matches!(&error, SubmitError::Endorse { failures, endorsed, .. }
+        if failures.len() == 1 && endorsed.len() == 2),
+        "{error:?}"
+    );
+    assert!(error.is_retryable());
+}
+
+#[tokio::test]
+async fn endorsers_that_disagree_are_a_conflict() {
+    let (net, _) = consortium([|| Ok(endorsed("other", b"another result")), || Ok(refused(true, "not found"))]).await;
+    let call = Invocation::new("cc", "f");
+    let error = net.channel.submit(&call, Endorsers::Majority).await.unwrap_err();
+    assert!(matches!(&error, SubmitError::Mismatch { .. }), "{error:?}");
+    assert!(error.is_conflict());
+    // One has the proposal, the other not yet.
+    let behind = Endorsers::Orgs(vec![MspId::parse("Org1MSP").unwrap(), MspId::parse("Org3MSP").unwrap()]);
+    let error = net.channel.submit(&call, behind).await.unwrap_err();
+    assert!(error.is_conflict(), "{error:?}");
+    assert_eq!(error.refusal(), Some((500, "not found")));
+    assert_eq!(seen(&net.orderers[0]), 0);
 }
 
 #[tokio::test]

@@ -47,7 +47,10 @@ impl Tls {
         let roots = params.self_signed(&key).unwrap();
         let issuer = rcgen::Issuer::new(params, key);
         let leaf_key = rcgen::KeyPair::generate().unwrap();
-        let leaf = rcgen::CertificateParams::new([NAME.to_owned()]).unwrap().signed_by(&leaf_key, &issuer).unwrap();
+        let leaf = rcgen::CertificateParams::new([NAME.to_owned(), "127.0.0.1".to_owned()])
+            .unwrap()
+            .signed_by(&leaf_key, &issuer)
+            .unwrap();
         Self { roots: roots.pem(), certificate: leaf.pem(), key: leaf_key.serialize_pem() }
     }
 }
@@ -251,6 +254,34 @@ pub(super) fn endorsed(endorser: &'static str, result: &'static [u8]) -> Proposa
         endorsement: Some(Endorsement { endorser: endorser.into(), signature: "signature".into() }),
         ..Default::default()
     }
+}
+
+/// The first block of a channel with these organizations: MSP ID, TLS roots, address of the anchor peer.
+pub(super) fn config_block(organizations: &[(&str, &str, &str)]) -> Block {
+    use crate::pb::common::{Config, ConfigEnvelope, ConfigGroup, ConfigValue};
+    use crate::pb::{msp, protos};
+    let value = |message: Vec<u8>| ConfigValue { value: message.into(), ..Default::default() };
+    let mut application = ConfigGroup::default();
+    for (msp_id, roots, anchor) in organizations {
+        let tls_root_certs = vec![Bytes::copy_from_slice(roots.as_bytes())];
+        let config = msp::FabricMspConfig { name: (*msp_id).to_owned(), tls_root_certs, ..Default::default() };
+        let config = msp::MspConfig { r#type: 0, config: config.encode_to_vec().into() };
+        let (host, port) = anchor.split_once(':').unwrap();
+        let anchor = protos::AnchorPeer { host: host.to_owned(), port: port.parse().unwrap() };
+        let anchors = protos::AnchorPeers { anchor_peers: vec![anchor] };
+        let mut group = ConfigGroup::default();
+        group.values.insert("MSP".to_owned(), value(config.encode_to_vec()));
+        group.values.insert("AnchorPeers".to_owned(), value(anchors.encode_to_vec()));
+        application.groups.insert((*msp_id).to_owned(), group);
+    }
+    let mut channel = ConfigGroup::default();
+    channel.groups.insert("Application".to_owned(), application);
+    let config = Config { sequence: 0, channel_group: Some(channel) };
+    let config = ConfigEnvelope { config: Some(config), last_update: None };
+    let payload = Payload { header: Some(Header::default()), data: config.encode_to_vec().into() };
+    let envelope = Envelope { payload: payload.encode_to_vec().into(), ..Default::default() };
+    let data = BlockData { data: vec![envelope.encode_to_vec().into()] };
+    Block { header: Some(BlockHeader::default()), data: Some(data), metadata: None }
 }
 
 /// A refusal: of the chaincode, or of the peer.

@@ -184,8 +184,11 @@ pub(super) async fn submit(
     endorsers: &Endorsers,
 ) -> Result<Committed, SubmitError> {
     let mut watch = commit::Watch::new(channel);
-    let (endorsed, ()) = tokio::join!(endorse::endorse(channel, invocation, endorsers), watch.open());
-    let endorsed = endorsed?;
+    let open = async {
+        watch.open().await;
+        Ok(())
+    };
+    let (endorsed, ()) = tokio::try_join!(endorse::endorse(channel, invocation, endorsers), open)?;
     let envelope = endorsed.transaction.sign(&**channel.client().signer()).await?;
     let tx_id = endorsed.transaction.tx_id().clone();
     let (block, code) = commit::order_and_watch(channel, watch, &tx_id, envelope).await?;
