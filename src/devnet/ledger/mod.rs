@@ -35,7 +35,7 @@ use tokio::sync::watch;
 pub(crate) use self::error::LedgerError;
 pub(crate) use self::private::{PrivateStore, implicit_collection, implicit_owner, is_member};
 use self::rules::Rules;
-pub(crate) use self::simulation::{RangePart, Results, Simulation, SimulationError};
+pub(crate) use self::simulation::{Results, Simulation, SimulationError};
 pub(crate) use self::state::Version;
 use self::state::{State, View};
 pub(crate) use self::store::BlockStore;

@@ -55,7 +55,7 @@ pub(super) struct Kit {
     pub(super) organizations: &'static [Organization],
     pub(super) ledgers: Vec<Ledger>,
     pub(super) private: Arc<PrivateStore>,
-    next: std::cell::Cell<u8>,
+    next: std::cell::Cell<u64>,
 }
 
 pub(super) const CHANNEL: &str = "ch";
@@ -109,12 +109,14 @@ impl Kit {
 
     pub(super) fn endorsed_by(&self, chaincode: &str, results: Results, endorsers: &[&SigningIdentity]) -> Endorsed {
         let client = &self.organizations[0].client;
-        self.next.set(self.next.get().wrapping_add(1));
+        self.next.set(self.next.get() + 1);
+        let mut nonce = [0; 24];
+        nonce[..8].copy_from_slice(&self.next.get().to_be_bytes());
         let proposal = Proposal::new(
             Some(&ChannelName::parse(CHANNEL).unwrap()),
             &Invocation::new(chaincode, "f"),
             client.creator(),
-            Nonce([self.next.get(); 24]),
+            Nonce(nonce),
             prost_types::Timestamp::default(),
             HeaderType::EndorserTransaction,
         );
