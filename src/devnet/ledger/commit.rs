@@ -24,7 +24,7 @@ use crate::pb::common::{self, BlockMetadataIndex, HeaderType};
 
 /// A transaction after the checks that look at it alone.
 #[derive(Debug)]
-struct Checked {
+pub(super) struct Checked {
     tx_id: Option<TxId>,
     outcome: Result<Valid, ValidationCode>,
 }
@@ -46,17 +46,22 @@ impl Ledger {
     pub(crate) async fn commit(&self, block: common::Block) -> Result<(), LedgerError> {
         let _one_at_a_time = self.committing.lock().await;
         let number = self.check_chain(&block)?;
-        let data = block.data.as_ref().map(|data| data.data.clone()).unwrap_or_default();
+        let checked = self.judge(&block).await;
+        self.apply(block, number, checked);
+        Ok(())
+    }
+
+    /// Judges every transaction by itself, then which of them come twice.
+    pub(super) async fn judge(&self, block: &common::Block) -> Vec<Checked> {
         let rules = self.current().rules;
-        let mut checked = Vec::with_capacity(data.len());
-        for envelope in &data {
+        let mut checked = Vec::new();
+        for envelope in block.data.iter().flat_map(|data| &data.data) {
             checked.push(self.check(envelope, &rules));
             // Signatures take their time, and others want to run.
             tokio::task::yield_now().await;
         }
         mark_duplicates(&mut checked);
-        self.apply(block, number, checked);
-        Ok(())
+        checked
     }
 
     /// The block's number, if it is the next one.
@@ -138,7 +143,8 @@ impl Ledger {
         })
     }
 
-    fn apply(&self, block: common::Block, number: u64, checked: Vec<Checked>) {
+    /// Judges the transactions against each other, applies the valid ones, keeps the block and tells of it.
+    pub(super) fn apply(&self, block: common::Block, number: u64, checked: Vec<Checked>) {
         let mut codes = Vec::with_capacity(checked.len());
         let mut places = Vec::with_capacity(checked.len());
         let mut configured = None;

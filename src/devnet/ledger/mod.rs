@@ -148,11 +148,6 @@ impl Ledger {
         self.block(self.place(tx_id)?.block)
     }
 
-    /// The configuration that is in force.
-    pub(crate) fn config(&self) -> Arc<ChannelConfig> {
-        Arc::clone(self.current().rules.config())
-    }
-
     /// The block with the configuration that is in force.
     pub(crate) fn config_block(&self) -> Arc<common::Block> {
         self.current().block

@@ -173,7 +173,7 @@ impl Kit {
 }
 
 /// The public keys of `_lifecycle`.
-struct LifecycleKeys<'a>(&'a mut Simulation);
+pub(super) struct LifecycleKeys<'a>(pub(super) &'a mut Simulation);
 
 impl lifecycle::state::Read for LifecycleKeys<'_> {
     fn get(&mut self, key: &str) -> Option<Bytes> {

@@ -6,3 +6,4 @@ mod forms;
 mod kit;
 mod model;
 mod policies;
+mod real;

@@ -152,7 +152,7 @@ fn a_definition_counts_from_the_next_block() {
 /// A configuration as an orderer puts it into a block, changed by `change`.
 fn config(kit: &Kit, change: impl FnOnce(&mut common::Config)) -> Bytes {
     let signer = &kit.organizations[0].peer;
-    let mut config = kit.ledger().config().config().clone();
+    let mut config = kit.ledger().current().rules.config().config().clone();
     config.sequence += 1;
     change(&mut config);
     let channel_header = common::ChannelHeader {
@@ -187,7 +187,7 @@ fn a_configuration_rules_from_the_next_block() {
     assert_eq!(kit.commit(vec![skipped]), [ValidationCode::InvalidConfigTransaction]);
     let broken = config(&kit, |config| config.channel_group = None);
     assert_eq!(kit.commit(vec![broken]), [ValidationCode::InvalidConfigTransaction]);
-    assert_eq!(kit.ledger().config().sequence(), 0);
+    assert_eq!(kit.ledger().current().rules.config().sequence(), 0);
     let transaction = write(&kit);
     assert_eq!(kit.commit(vec![transaction]), [Valid]);
 
@@ -198,7 +198,7 @@ fn a_configuration_rules_from_the_next_block() {
         }
     });
     assert_eq!(kit.commit(vec![without_second]), [Valid]);
-    assert_eq!(kit.ledger().config().sequence(), 1);
+    assert_eq!(kit.ledger().current().rules.config().sequence(), 1);
     assert_eq!(kit.ledger().config_block().header.as_ref().unwrap().number, before + 3);
     let transaction = write(&kit);
     assert_eq!(kit.commit(vec![transaction]), [EndorsementPolicyFailure]);
