@@ -1,4 +1,8 @@
 //! `chaincode-ops`: proposals to deploy a chaincode, the votes on them, and what became of them.
+//!
+//! A vote and an acknowledgement read all of their kind, so two of them in one block collide and one is handed in again.
+//! Writing the own key alone would avoid that, but the read set is part of what endorsers sign: beside the original
+//! contract, ours has to read what it reads.
 
 use bytes::Bytes;
 use tonic::async_trait;

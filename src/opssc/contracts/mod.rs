@@ -4,7 +4,8 @@
 //! values, same events, same results, same reads. Where the original has a fault that ours does not repeat, [`Mode`]
 //! says whether a consortium wants it kept.
 //!
-//! Both are reached by the names of the original's functions with one text per parameter.
+//! Both are reached by the names of the original's functions with one text per parameter. The contract API's own
+//! function `org.hyperledger.fabric:GetMetadata` is not there: it only describes the others.
 //!
 //! Source: hyperledger-labs/fabric-opssc v0.4.0, its chaincodes; fabric-contract-api-go v1.2.0.
 
