@@ -3,6 +3,8 @@
 //! Every test walks all cases of one family below `$OPSSC_GOLDEN` (default `testdata/golden`), so the same program
 //! judges other cases of the same layout. All failures of a family are reported together; a family without cases fails.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with the line, and that is enough")]
+
 mod blocks;
 mod identities;
 mod packages;

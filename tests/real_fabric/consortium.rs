@@ -48,7 +48,7 @@ impl Consortium {
             let mut packages = Vec::new();
             for _ in &self.clients {
                 let mut port = Port::reserve();
-                let label = Label::parse(&format!("{contract}_1")).expect("a label");
+                let label = Label::parse(format!("{contract}_1")).expect("a label");
                 let connection = Connection::plain(port.to_string());
                 let package = ccaas::package(&label, &connection).expect("a package");
                 port.release();

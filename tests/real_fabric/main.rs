@@ -16,7 +16,7 @@ mod program;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use consortium::{Consortium, OPS_CHANNEL, channel_name};
+use consortium::{Consortium, channel_name};
 use futures_util::StreamExt as _;
 use network::ports::Port;
 use network::{Binaries, Network, Options, until};
@@ -135,7 +135,7 @@ fn proposals_end_as_committed_chaincode() {
     let template = format!("127.0.0.{{sequence}}:{port}");
     let server = |sequence: u8| {
         let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, sequence), port));
-        let label = Label::parse(&format!("{CHAINCODE}-{sequence}")).expect("a label");
+        let label = Label::parse(format!("{CHAINCODE}-{sequence}")).expect("a label");
         let package = ccaas::package(&label, &Connection::plain(address.to_string())).expect("a package");
         program::serve(&network, CHAINCODE, package.id().as_str(), address)
     };

@@ -66,7 +66,7 @@ impl PrivateKey {
             return Err(KeyError::Encrypted);
         }
         let key = pkcs8(&block_der).or_else(|| sec1(&block_der, None));
-        key.map(Self).ok_or_else(|| match block.label.as_str() {
+        key.map(Self).ok_or(match block.label.as_str() {
             "ENCRYPTED PRIVATE KEY" => KeyError::Encrypted,
             _ => KeyError::Unsupported { label: block.label },
         })

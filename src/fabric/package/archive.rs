@@ -146,8 +146,9 @@ mod tests {
         header.set_size(1 << 30);
         header.set_cksum();
         gzip.write_all(header.as_bytes()).unwrap();
+        let zeros = vec![0; 1 << 16];
         for _ in 0..64 {
-            gzip.write_all(&[0; 1 << 16]).unwrap();
+            gzip.write_all(&zeros).unwrap();
         }
         let bytes = gzip.finish().unwrap();
         let limits = Limits { bytes: 1 << 20, entries: 9 };

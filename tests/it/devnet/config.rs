@@ -1,7 +1,6 @@
 //! Changes of a channel's configuration.
 
 use opssc::client::Client;
-use opssc::fabric::identity::Signer as _;
 use opssc::fabric::names::ChannelName;
 use opssc::fabric::tx::{self, Header, Nonce};
 use opssc::pb::common::{
