@@ -3,16 +3,26 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use prost::Message as _;
 use tonic::async_trait;
 
-use super::kit::{CHANNEL, OTHER_CHANNEL, label, net};
+use super::kit::{CHANNEL, OTHER_CHANNEL, label, net, sign};
 use crate::chaincode::asset::AssetContract;
 use crate::chaincode::shim::{Config, Server};
 use crate::chaincode::{Contract, Response, Stub};
+use crate::devnet::peer::call::{Call, Simulated};
+use crate::devnet::peer::context::{Refused, TransactionContext as _};
+use crate::devnet::peer::native_package;
+use crate::devnet::peer::proposal::UnpackedProposal;
 use crate::fabric::lifecycle::ChaincodeDefinition;
 use crate::fabric::names::{ChaincodeName, ChannelName};
 use crate::fabric::package::ccaas::{self, Connection};
 use crate::fabric::tx::Invocation;
+use crate::pb::common::{MspPrincipal, MspRole, SignaturePolicy, SignaturePolicyEnvelope, signature_policy};
+use crate::pb::protos::{
+    ChaincodeInput, CollectionConfig, CollectionConfigPackage, CollectionPolicyConfig, StaticCollectionConfig,
+    collection_config, collection_policy_config,
+};
 
 /// Calls what its arguments say: `call <chaincode> <channel or nothing> <args...>`, or panics.
 struct Caller;
@@ -120,4 +130,63 @@ async fn a_chaincode_runs_as_a_service() {
     assert_eq!((one.status, two.status), (200, 200));
     let missing = net.ask(0, CHANNEL, &Invocation::new("asset", "ReadAsset").arg(Bytes::from_static(b"x"))).await;
     assert_eq!(missing.status, 500);
+}
+
+#[tokio::test]
+async fn collections_are_for_their_members() {
+    let net = net();
+    net.contracts.insert(ChaincodeName::parse("asset").unwrap(), Arc::new(AssetContract));
+    let package = native_package(&label("asset_1"), &ChaincodeName::parse("asset").unwrap()).unwrap();
+    net.install(0, &package).await;
+    let role = MspRole { msp_identifier: "Org1MSP".to_owned(), role: 0 }.encode_to_vec().into();
+    let policy = SignaturePolicyEnvelope {
+        version: 0,
+        rule: Some(SignaturePolicy { r#type: Some(signature_policy::Type::SignedBy(0)) }),
+        identities: vec![MspPrincipal { principal_classification: 0, principal: role }],
+    };
+    let config = StaticCollectionConfig {
+        name: "secret".to_owned(),
+        member_orgs_policy: Some(CollectionPolicyConfig {
+            payload: Some(collection_policy_config::Payload::SignaturePolicy(policy)),
+        }),
+        member_only_read: true,
+        member_only_write: true,
+        ..StaticCollectionConfig::default()
+    };
+    let config = CollectionConfig { payload: Some(collection_config::Payload::StaticCollectionConfig(config)) };
+    let mut definition = ChaincodeDefinition::new(ChaincodeName::parse("asset").unwrap(), "1.0", 1);
+    definition.collections = Some(CollectionConfigPackage { config: vec![config] });
+    net.define(&definition, [Some(package.id()), None]).await;
+
+    let call = |side: usize, is_init: bool| {
+        let user = &net.sides[side].user;
+        let signed = sign(&net.proposal(CHANNEL, &Invocation::new("asset", "f"), user), user);
+        Call {
+            peer: Arc::clone(&net.sides[0].peer),
+            proposal: Arc::new(UnpackedProposal::unpack(signed).unwrap()),
+            channel: CHANNEL.to_owned(),
+            chaincode: "asset".to_owned(),
+            input: ChaincodeInput { is_init, ..ChaincodeInput::default() },
+            simulation: Some(Simulated::new(net.ledger(0, CHANNEL).simulate())),
+            running: Vec::new(),
+        }
+    };
+    let denied = "permission on privatedata in chaincodeName:asset collectionName: secret";
+    for (side, is_init, collection, expected) in [
+        (0, false, "secret", String::new()),
+        (0, false, "_implicit_org_Org2MSP", String::new()),
+        (0, false, "_implicit_org_Org9MSP", "collection ops/asset/_implicit_org_Org9MSP could not be found".to_owned()),
+        (0, false, "none", "collection ops/asset/none could not be found".to_owned()),
+        (1, false, "secret", format!("tx creator does not have write access {denied}")),
+        (0, true, "secret", "private data APIs are not allowed in chaincode Init()".to_owned()),
+    ] {
+        let put = call(side, is_init).put(collection, "k", Bytes::from_static(b"v"));
+        assert_eq!(put.err().map(|error| error.0).unwrap_or_default(), expected, "{collection} by side {side}");
+    }
+    let read = call(1, false).get("secret", "k").unwrap_err();
+    assert_eq!(read.0, format!("tx creator does not have read access {denied}"));
+    assert_eq!(call(0, false).get("secret", "k"), Ok(None));
+    let finished = call(0, false);
+    finished.simulation.as_ref().unwrap().finish();
+    assert_eq!(finished.put("", "k", Bytes::new()), Err(Refused::new("no ledger context")), "it came too late");
 }
