@@ -117,7 +117,10 @@ async fn deliver<R: Render>(
         return Some(Status::Forbidden);
     }
     let height = feed.blocks().height();
-    let Some((start, stop)) = range(&seek, height) else { return Some(Status::BadRequest) };
+    let (start, stop) = match range(&seek, height) {
+        Ok(range) => range,
+        Err(status) => return Some(status),
+    };
     let mut watch = feed.blocks().watch();
     let mut number = start;
     loop {
@@ -156,29 +159,33 @@ async fn deliver<R: Render>(
     }
 }
 
-/// The first and the last block that a request asks for; `None` where it makes no sense.
-fn range(seek: &SeekInfo, height: u64) -> Option<(u64, u64)> {
+/// The first and the last block that a request asks for, or the status where it cannot be answered.
+fn range(seek: &SeekInfo, height: u64) -> Result<(u64, u64), Status> {
     use seek_position::Type;
 
     let newest = height.saturating_sub(1);
-    let start_position = seek.start.as_ref()?;
-    let stop_position = seek.stop.as_ref()?;
-    let start = match start_position.r#type.as_ref()? {
-        Type::Oldest(_) => 0,
-        Type::Newest(_) => newest,
-        Type::Specified(specified) => specified.number,
-        Type::NextCommit(_) => height,
+    let (Some(start_position), Some(stop_position)) = (&seek.start, &seek.stop) else {
+        return Err(Status::BadRequest);
     };
-    let stop = match stop_position.r#type.as_ref()? {
-        Type::Oldest(_) => start,
-        Type::Newest(_) if start_position == stop_position => start,
-        Type::Newest(_) => newest,
-        Type::Specified(specified) if specified.number < start => return None,
-        Type::Specified(specified) => specified.number,
+    let start = match &start_position.r#type {
+        Some(Type::Oldest(_)) => 0,
+        Some(Type::Newest(_)) => newest,
+        // Only the very next block is waited for.
+        Some(Type::Specified(specified)) if specified.number > height => return Err(Status::NotFound),
+        Some(Type::Specified(specified)) => specified.number,
+        Some(Type::NextCommit(_)) => height,
+        None => return Err(Status::NotFound),
+    };
+    let stop = match &stop_position.r#type {
+        Some(Type::Oldest(_)) => start,
+        Some(Type::Newest(_)) if start_position == stop_position => start,
+        Some(Type::Newest(_)) => newest,
+        Some(Type::Specified(specified)) if specified.number < start => return Err(Status::BadRequest),
+        Some(Type::Specified(specified)) => specified.number,
         // Fabric leaves the end at its zero value here.
-        Type::NextCommit(_) => 0,
+        Some(Type::NextCommit(_)) | None => 0,
     };
-    Some((start, stop))
+    Ok((start, stop))
 }
 
 fn is_config(block: &Block) -> bool {
@@ -210,15 +217,16 @@ mod tests {
     #[test]
     fn ranges_of_seek_requests() {
         for (start, stop, expected) in [
-            ("oldest", "newest", Some((0, 4))),
-            ("newest", "newest", Some((4, 4))),
-            ("oldest", "oldest", Some((0, 0))),
-            ("2", "3", Some((2, 3))),
-            ("3", "2", None),
-            ("next", "9", Some((5, 9))),
-            ("9", "18446744073709551615", Some((9, u64::MAX))),
-            ("none", "newest", None),
-            ("oldest", "none", None),
+            ("oldest", "newest", Ok((0, 4))),
+            ("newest", "newest", Ok((4, 4))),
+            ("oldest", "oldest", Ok((0, 0))),
+            ("2", "3", Ok((2, 3))),
+            ("3", "2", Err(Status::BadRequest)),
+            ("next", "9", Ok((5, 9))),
+            ("5", "18446744073709551615", Ok((5, u64::MAX))),
+            ("6", "18446744073709551615", Err(Status::NotFound)),
+            ("none", "newest", Err(Status::BadRequest)),
+            ("oldest", "none", Err(Status::BadRequest)),
         ] {
             let seek = SeekInfo { start: position(start), stop: position(stop), ..SeekInfo::default() };
             assert_eq!(range(&seek, 5), expected, "from {start} to {stop}");

@@ -199,6 +199,8 @@ fn prepare_folder(folder: &Path) -> Result<(), DevnetError> {
         }
         files::remove_folder(&path)?;
     }
+    // At once, so that a start that fails half-way can be tried again.
+    files::write(&folder.join(MARKER), "{}\n")?;
     Ok(())
 }
 
