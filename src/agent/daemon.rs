@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::profile::ConnectionProfile;
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, Timeouts};
 use crate::fabric::identity::SigningIdentity;
 use crate::opssc::calls::{ChaincodeOps, ChannelOps};
 use crate::runtime::{CancellationToken, WorkerError, Workers};
@@ -92,8 +92,10 @@ pub fn connect(settings: &Settings) -> Result<Client, AgentError> {
         }])
         .into());
     }
-    let client = Client::builder(Arc::new(signer), profile).discover_as_localhost(settings.discover_as_localhost);
-    Ok(client.build()?)
+    // Whoever calls tries again, and should hear in time that nothing is ordered just now.
+    let timeouts = Timeouts { order: Duration::from_secs(10), ..Timeouts::default() };
+    let client = Client::builder(Arc::new(signer), profile).timeouts(timeouts);
+    Ok(client.discover_as_localhost(settings.discover_as_localhost).build()?)
 }
 
 /// The agent of one organization.
@@ -102,6 +104,7 @@ pub struct Agent {
     client: Client,
     reporter: Arc<dyn Reporter>,
     service: Service,
+    health: Arc<Health>,
 }
 
 impl Agent {
@@ -120,7 +123,7 @@ impl Agent {
             folder: settings.checkpoint_dir.display().to_string(),
             source,
         })?;
-        Ok(Self { settings, client, reporter: Arc::new(()), service })
+        Ok(Self { settings, client, reporter: Arc::new(()), service, health: Arc::default() })
     }
 
     /// Has `reporter` told every step.
@@ -135,6 +138,11 @@ impl Agent {
         self.service.address()
     }
 
+    /// What `/healthz` answers from.
+    pub fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.health)
+    }
+
     /// Runs until `stop`, then ends in good order within 30 seconds.
     ///
     /// # Errors
@@ -143,7 +151,7 @@ impl Agent {
     /// # Cancel safety
     /// Dropping it stops nothing that was spawned: use `stop`.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AgentError> {
-        let Self { settings, client, reporter, service } = self;
+        let Self { settings, client, reporter, service, health } = self;
         let msp_id = settings.msp_id.clone();
         tracing::info!(org = %msp_id, address = %service.address(), channel = %settings.ops_channel, "agent started");
         if settings.servers.launch_from_agent {
@@ -153,7 +161,6 @@ impl Agent {
             );
         }
         let workers = Workers::new();
-        let health = Arc::new(Health::default());
         workers.spawn_to_end("http", service.serve(Arc::clone(&health), workers.token()));
 
         let ops = client.channel(settings.ops_channel.clone());

@@ -6,20 +6,19 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Whether the agent listens to its two contracts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Health {
-    chaincode_ops: AtomicBool,
-    channel_ops: AtomicBool,
+    listening: watch::Sender<[bool; 2]>,
 }
 
 /// One of the two contracts that the agent listens to.
@@ -31,18 +30,34 @@ pub enum Listener {
     ChannelOps,
 }
 
+impl Default for Health {
+    fn default() -> Self {
+        Self { listening: watch::Sender::new([false; 2]) }
+    }
+}
+
 impl Health {
     /// Notes whether the events of one contract are being listened to.
     pub fn set(&self, listener: Listener, listening: bool) {
-        match listener {
-            Listener::ChaincodeOps => self.chaincode_ops.store(listening, Ordering::Release),
-            Listener::ChannelOps => self.channel_ops.store(listening, Ordering::Release),
-        }
+        let index = match listener {
+            Listener::ChaincodeOps => 0,
+            Listener::ChannelOps => 1,
+        };
+        self.listening.send_if_modified(|state| std::mem::replace(&mut state[index], listening) != listening);
     }
 
     /// Whether the events of both contracts are being listened to.
     pub fn is_good(&self) -> bool {
-        self.chaincode_ops.load(Ordering::Acquire) && self.channel_ops.load(Ordering::Acquire)
+        *self.listening.borrow() == [true; 2]
+    }
+
+    /// Waits until [`is_good`](Self::is_good) is `good`.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn until(&self, good: bool) {
+        // It fails only when the sender is gone, which is borrowed here.
+        let _ = self.listening.subscribe().wait_for(|state| (*state == [true; 2]) == good).await;
     }
 }
 

@@ -2,4 +2,5 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with the line, and that is enough")]
 
+mod agent;
 mod devnet;

@@ -1,0 +1,7 @@
+//! The agents of two organizations on an embedded network.
+
+mod faults;
+mod flows;
+mod hostile;
+mod killed;
+mod world;
