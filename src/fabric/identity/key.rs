@@ -142,11 +142,29 @@ fn sec1(input: &[u8], curve: Option<Curve>) -> Option<Secret> {
         return None;
     }
     let (scalar, rest) = der::expect(rest, der::OCTET_STRING)?;
-    let named = || {
-        let (parameters, _) = der::expect(rest, 0xa0)?;
-        Curve::from_oid(der::expect(parameters, der::OID)?.0)
+    let (parameters, rest) = optional(rest, 0xa0)?;
+    let named = match parameters {
+        Some(parameters) => Some(der::expect(parameters, der::OID)?.0),
+        None => None,
     };
-    ecdsa(curve.or_else(named)?, scalar)
+    // The public key is not compared with the private one, but it must be one.
+    if let (Some(public), _) = optional(rest, 0xa1)? {
+        der::expect(public, der::BIT_STRING).filter(|(bits, _)| matches!(bits, [0..=7, ..]))?;
+    }
+    let curve = match curve {
+        Some(curve) => curve,
+        None => Curve::from_oid(named?)?,
+    };
+    ecdsa(curve, scalar)
+}
+
+/// A field that may be absent, and what follows; `None` when what lies there is no DER at all.
+fn optional(input: &[u8], tag: u8) -> Option<(Option<&[u8]>, &[u8])> {
+    if input.is_empty() {
+        return Some((None, input));
+    }
+    let (value, rest) = der::read(input)?;
+    if value.tag == tag { Some((Some(value.contents), rest)) } else { Some((None, input)) }
 }
 
 /// A public key, as a certificate holds it.

@@ -6,6 +6,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::{Compression, GzBuilder};
 
 use super::PackageError;
+use super::tar::Tar;
 
 /// How much a package may unpack to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,9 +30,9 @@ fn broken(error: &io::Error) -> PackageError {
 
 /// A `tar.gz` of `files` in their order. Stored, not compressed: the bytes depend on no compressor.
 pub(super) fn pack(files: &[(&str, &[u8])]) -> Result<Vec<u8>, PackageError> {
-    let mut tar = tar::Builder::new(Vec::new());
+    let mut tar = ::tar::Builder::new(Vec::new());
     for (name, contents) in files {
-        let mut header = tar::Header::new_ustar();
+        let mut header = ::tar::Header::new_ustar();
         header.set_path(name).map_err(|error| broken(&error))?;
         header.set_size(contents.len() as u64);
         header.set_mode(0o100_644);
@@ -80,25 +81,18 @@ pub(super) fn unpack(
             broken(&error)
         }
     };
-    let mut archive = tar::Archive::new(Bounded { inner: MultiGzDecoder::new(bytes), left: limits.bytes });
-    for (count, entry) in archive.entries().map_err(judge)?.enumerate() {
+    let mut archive = Tar::new(Bounded { inner: MultiGzDecoder::new(bytes), left: limits.bytes });
+    let mut count = 0;
+    while let Some(entry) = archive.next().map_err(judge)? {
         if count == limits.entries {
             return Err(PackageError::TooLarge { what: format!("{count} entries") });
         }
-        let mut entry = entry.map_err(judge)?;
-        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        // In the oldest format, a name that ends in a slash is a directory.
-        let old_directory = entry.header().entry_type().as_byte() == 0 && name.ends_with('/');
-        if !entry.header().entry_type().is_file() || old_directory {
-            return Err(PackageError::NotRegular { name });
+        count += 1;
+        if !entry.regular {
+            return Err(PackageError::NotRegular { name: entry.name });
         }
-        let mut contents = Vec::new();
-        let size = entry.size();
-        entry.read_to_end(&mut contents).map_err(judge)?;
-        if (contents.len() as u64) < size {
-            return Err(PackageError::Archive { reason: format!("{name:?} is cut off") });
-        }
-        each(&name, contents)?;
+        let contents = archive.contents(entry.size).map_err(judge)?;
+        each(&entry.name, contents)?;
     }
     Ok(())
 }
@@ -141,7 +135,7 @@ mod tests {
     #[test]
     fn a_bomb_is_not_unpacked() {
         let mut gzip = GzBuilder::new().write(Vec::new(), Compression::best());
-        let mut header = tar::Header::new_ustar();
+        let mut header = ::tar::Header::new_ustar();
         header.set_path("metadata.json").unwrap();
         header.set_size(1 << 30);
         header.set_cksum();

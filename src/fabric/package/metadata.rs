@@ -19,11 +19,41 @@ pub(super) struct Metadata {
 impl Metadata {
     /// Reads it as the peers do: keys in any letter case, unknown ones ignored, `null` as if absent.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, PackageError> {
-        let text = String::from_utf8_lossy(bytes);
+        let text = without_lone_surrogates(&String::from_utf8_lossy(bytes));
         serde_json::from_str::<Option<Self>>(&text)
             .map(Option::unwrap_or_default)
             .map_err(|error| PackageError::Json { name: super::METADATA, reason: error.to_string() })
     }
+}
+
+/// Go takes the escape of half a character for U+FFFD; the parser here refuses it.
+fn without_lone_surrogates(text: &str) -> String {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(slash) = rest.find('\\') {
+        let at = text.len() - rest.len() + slash;
+        let length = match (unit(at), unit(at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (Some(0xd800..=0xdfff), _) => 0,
+            (Some(_), _) => 6,
+            // Any other escape is two characters long.
+            (None, _) => 1 + rest[slash + 1..].chars().next().map_or(0, char::len_utf8),
+        };
+        out.push_str(&rest[..slash]);
+        if length == 0 {
+            out.push('\u{fffd}');
+            rest = &rest[slash + 6..];
+        } else {
+            out.push_str(&rest[slash..slash + length]);
+            rest = &rest[slash + length..];
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 impl<'de> Deserialize<'de> for Metadata {

@@ -10,6 +10,7 @@
 mod archive;
 pub mod ccaas;
 mod metadata;
+mod tar;
 
 use std::collections::BTreeMap;
 use std::fmt;

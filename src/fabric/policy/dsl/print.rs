@@ -28,8 +28,8 @@ fn write(rule: &SignaturePolicy, policy: &SignaturePolicyEnvelope, out: &mut Str
     match &rule.r#type {
         Some(Type::SignedBy(number)) => {
             let found = usize::try_from(*number).ok().and_then(|at| policy.identities.get(at)).and_then(role_of);
-            let (msp_id, role) = found.ok_or_else(|| PolicyError::invalid(format!("identity {number} is no role")))?;
-            let text = format!("{msp_id}.{role}");
+            let (msp_id, part) = found.ok_or_else(|| PolicyError::invalid(format!("identity {number} is no role")))?;
+            let text = format!("{msp_id}.{part}");
             if principal(&text).is_none() {
                 return Err(PolicyError::invalid(format!("{text:?} cannot be written as a principal")));
             }
