@@ -51,16 +51,21 @@ pub enum ListenError {
 /// Binds `port` (0: one that the system chooses) on the loopback address.
 pub(crate) async fn bind(port: u16) -> Result<TcpListener, ListenError> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut tries = 0;
+    TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
+}
+
+/// Binds `port`, which a node had before: some connection may be using it by chance, and will not for long.
+pub(crate) async fn bind_again(port: u16) -> Result<TcpListener, ListenError> {
+    let mut tries = 1;
     loop {
-        match TcpListener::bind(address).await {
-            Ok(listener) => return Ok(listener),
-            // A node that starts again needs its old port, which a client's connection may be using by chance.
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && port != 0 && tries < BIND_TRIES => {
+        match bind(port).await {
+            Err(ListenError::Bind { source, .. })
+                if source.kind() == io::ErrorKind::AddrInUse && tries < BIND_TRIES =>
+            {
                 tries += 1;
                 tokio::time::sleep(BIND_PAUSE).await;
             }
-            Err(source) => return Err(ListenError::Bind { address, source }),
+            done => return done,
         }
     }
 }

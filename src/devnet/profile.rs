@@ -15,7 +15,7 @@ pub(crate) struct ProfileNode<'a> {
     pub(crate) tls_ca_pem: &'a str,
 }
 
-/// An organization's profile: its own peers, and all orderers with its own first.
+/// An organization's profile: its own peers, and the orderers of all.
 pub(crate) struct Profile<'a> {
     pub(crate) organization: &'a str,
     pub(crate) msp_id: &'a str,

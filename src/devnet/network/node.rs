@@ -41,9 +41,9 @@ impl std::fmt::Debug for Node {
 }
 
 impl Node {
-    /// Takes the node's port.
+    /// Takes the node's port again.
     pub(super) async fn bind(&self) -> Result<TcpListener, DevnetError> {
-        listener::bind(self.port)
+        listener::bind_again(self.port)
             .await
             .map_err(|source| DevnetError::Listen { node: self.address.name.clone(), source })
     }

@@ -58,6 +58,8 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
     write_profiles(&folder, &made)?;
 
     let workers = Workers::new();
+    // Until all is well, whatever runs already ends with this function.
+    let guard = workers.token().drop_guard();
     let chains = Arc::new(Chains::default());
     let (members, mut rest) = split(made);
     let block_signer: Arc<dyn Signer> = signer(&rest[0].organization.msp_id, &rest[0].orderers[0])?;
@@ -108,6 +110,7 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
     }
     let organizations: Vec<_> = rest.into_iter().map(|made| made.organization).collect();
     write_marker(&folder, &builder.ops_channel, &builder.channels, &organizations)?;
+    guard.disarm();
     Ok(Devnet {
         folder,
         ops_channel: builder.ops_channel,

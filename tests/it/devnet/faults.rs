@@ -45,6 +45,19 @@ async fn stopping_and_starting_twice_is_harmless() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_leaves_nothing_behind() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let taken = opssc::devnet::Devnet::builder(first.path()).organizations(1).start().await.unwrap();
+    let port: u16 = taken.organizations()[0].peers[0].address.rsplit(':').next().unwrap().parse().unwrap();
+    // The peer's port comes ten after the orderer's.
+    let again = || opssc::devnet::Devnet::builder(second.path()).organizations(1).base_port(port.checked_sub(10));
+    let error = again().start().await.unwrap_err();
+    assert!(matches!(&error, DevnetError::Listen { .. }), "{error:?}");
+    taken.shutdown().await.unwrap();
+    again().start().await.unwrap().shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_network_stops_and_starts_anew_in_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     for _ in 0..2 {
