@@ -9,6 +9,7 @@
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use zeroize::Zeroizing;
 
 /// Padding is demanded, but what the last character holds beyond the last byte is not looked at.
 const STANDARD: GeneralPurpose =
@@ -83,8 +84,10 @@ fn block(after: &[u8]) -> Option<(Block, &[u8])> {
     if !remainder.is_empty() {
         return None;
     }
-    let body: Vec<u8> = rest[..end].iter().copied().filter(|byte| !b" \t\r\n".contains(byte)).collect();
-    let der = STANDARD.decode(body).ok()?;
+    // It may be a key.
+    let body = rest[..end].iter().copied().filter(|byte| !b" \t\r\n".contains(byte));
+    let body = Zeroizing::new(body.collect::<Vec<u8>>());
+    let der = STANDARD.decode(&*body).ok()?;
     Some((Block { label: label.to_owned(), encrypted, der }, next))
 }
 

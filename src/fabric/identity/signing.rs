@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use prost::Message as _;
+use zeroize::Zeroizing;
 
 use super::{Certificate, IdentityError, PrivateKey, SignFuture, Signer};
 use crate::fabric::names::MspId;
@@ -49,7 +50,7 @@ impl SigningIdentity {
     /// [`IdentityError`] with the path that could not be used.
     pub fn load(msp_id: MspId, certificate: &Path, key: &Path) -> Result<Self, IdentityError> {
         let certificate = Certificate::from_pem(&read(&only_file(certificate)?)?)?;
-        let key = PrivateKey::from_pem(&read(&only_file(key)?)?)?;
+        let key = PrivateKey::from_pem(&Zeroizing::new(read(&only_file(key)?)?))?;
         Self::new(msp_id, certificate, key)
     }
 
@@ -73,7 +74,7 @@ impl SigningIdentity {
         let keystore = folder.join("keystore");
         for path in files(&keystore)? {
             // Keys of others, and files that are none, may lie here too.
-            if let Ok(key) = PrivateKey::from_pem(&read(&path)?)
+            if let Ok(key) = PrivateKey::from_pem(&Zeroizing::new(read(&path)?))
                 && key.public_key() == *certificate.public_key()
             {
                 return Self::new(msp_id, certificate, key);

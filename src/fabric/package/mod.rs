@@ -5,7 +5,7 @@
 //!
 //! Reading takes the input for hostile: bounded size, bounded number of entries, regular files only.
 //!
-//! Source: Fabric 3.1.5 `core/chaincode/persistence`, `fabric-protos` none.
+//! Source: Fabric 3.1.5 `core/chaincode/persistence`.
 
 mod archive;
 pub mod ccaas;
