@@ -9,8 +9,11 @@ use bytes::Bytes;
 
 use crate::fabric::lifecycle::ChaincodeDefinition;
 use crate::fabric::names::{ChaincodeName, ChannelName, Label};
-use crate::fabric::policy::ApplicationPolicy;
+use crate::fabric::policy;
 use crate::opssc::chaincode_ops::{PackageType, Proposal};
+use crate::pb::protos::CollectionConfigPackage;
+
+use super::text;
 
 /// What a proposal asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,9 +44,7 @@ impl Plan {
         let mut definition = ChaincodeDefinition::new(name, proposed.sequence.to_string(), proposed.sequence);
         definition.init_required = proposed.init_required;
         definition.validation_parameter = endorsement_policy(&proposed.validation_parameter)?;
-        if !proposed.collections.is_empty() {
-            return Err("private data collections are not supported yet".to_owned());
-        }
+        definition.collections = collections(&proposed.collections)?;
         Ok(Self { channel, definition, label, package_type: proposal.chaincode_package.package_type.clone() })
     }
 
@@ -63,16 +64,27 @@ impl Plan {
 /// # Errors
 /// Why it is not valid.
 pub(crate) fn endorsement_policy(base64: &str) -> Result<Bytes, String> {
-    let text =
-        BASE64_STANDARD.decode(base64).map_err(|error| format!("the validation parameter is not base64: {error}"))?;
-    let text = String::from_utf8(text).map_err(|_| "the validation parameter is not UTF-8".to_owned())?;
-    let policy = if text.starts_with('/') {
-        ApplicationPolicy::parse_flags("", &text)
-    } else {
-        ApplicationPolicy::parse_flags(&text, "")
-    };
-    let policy = policy.map_err(|error| format!("the validation parameter is not valid: {error}"))?;
+    let text = decoded("validation parameter", base64)?;
+    let policy = policy::opssc_validation_parameter(&text)
+        .map_err(|error| format!("the validation parameter is not valid: {}", text::chain(&error)))?;
     Ok(policy.map(|policy| policy.encode()).unwrap_or_default())
+}
+
+/// The collections of a definition, out of base64 of their JSON; empty for none.
+///
+/// # Errors
+/// Why they are not valid.
+pub(crate) fn collections(base64: &str) -> Result<Option<CollectionConfigPackage>, String> {
+    if base64.is_empty() {
+        return Ok(None);
+    }
+    let json = decoded("collections", base64)?;
+    policy::collections::opssc(&json).map_err(|error| format!("the collections are not valid: {}", text::chain(&error)))
+}
+
+fn decoded(what: &str, base64: &str) -> Result<String, String> {
+    let text = BASE64_STANDARD.decode(base64).map_err(|error| format!("the {what} cannot be decoded: {error}"))?;
+    String::from_utf8(text).map_err(|_| format!("the {what} cannot be decoded: not UTF-8"))
 }
 
 /// What is known of the chaincode that is to be deployed.

@@ -102,7 +102,11 @@ impl Request {
         agent::endorsement_policy(&validation_parameter)
             .map_err(|error| UsageError(format!("--policy is not valid: {}", text::bounded(&error, 1000))))?;
         let collections = match &self.collections {
-            Some(path) => BASE64_STANDARD.encode(read(path)?),
+            Some(path) => {
+                let encoded = BASE64_STANDARD.encode(read(path)?);
+                agent::collections(&encoded).map_err(|error| UsageError(text::bounded(&error, 1000)))?;
+                encoded
+            }
             None => String::new(),
         };
         Ok(ProposalInput {
