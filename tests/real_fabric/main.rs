@@ -79,11 +79,12 @@ fn served_contract_answers_real_peers() {
     }
 }
 
-/// The client library alone: deploys, invokes, conflicts and listens.
+/// The client library alone: deploys, invokes, conflicts and listens, where nodes ask for TLS certificates.
 #[test]
 fn client_deploys_and_invokes() {
     let Some(binaries) = Binaries::from_environment("client_deploys_and_invokes") else { return };
-    let network = Network::start(&binaries, Options { channels: vec![CHANNEL.to_owned()], ..Options::default() });
+    let options = Options { channels: vec![CHANNEL.to_owned()], mutual_tls: true, ..Options::default() };
+    let network = Network::start(&binaries, options);
     let mut port = Port::reserve();
     let label = Label::parse("asset_1").expect("a label");
     let package = ccaas::package(&label, &Connection::plain(port.to_string())).expect("a package");

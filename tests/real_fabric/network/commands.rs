@@ -14,6 +14,11 @@ impl Network {
             .env("FABRIC_CFG_PATH", &peer.directory)
             .env("FABRIC_LOGGING_SPEC", "warning:cli=info")
             .env("CORE_PEER_MSPCONFIGPATH", organization.admin_msp());
+        if self.layout.options.mutual_tls {
+            command
+                .env("CORE_PEER_TLS_CLIENTCERT_FILE", organization.admin_tls_certificate())
+                .env("CORE_PEER_TLS_CLIENTKEY_FILE", organization.admin_tls_key());
+        }
         command
     }
 

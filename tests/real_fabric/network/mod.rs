@@ -44,6 +44,8 @@ pub struct Options {
     pub peers_per_organization: usize,
     /// The channels, joined by every organization.
     pub channels: Vec<String>,
+    /// Whether the nodes ask their clients for TLS certificates.
+    pub mutual_tls: bool,
     /// How long an orderer waits before it cuts a block that is not full.
     pub batch_timeout: Duration,
 }
@@ -54,6 +56,7 @@ impl Default for Options {
             organizations: 2,
             peers_per_organization: 1,
             channels: vec!["ops-channel".to_owned(), "mychannel".to_owned()],
+            mutual_tls: false,
             batch_timeout: Duration::from_millis(200),
         }
     }
@@ -186,6 +189,10 @@ impl Network {
         peer.args(["channel", "fetch", "0"]).arg(self.layout.directory.join("fetched.block"));
         peer.args(["-c", channel, "--tls", "-o"]).arg(orderer.endpoint.to_string());
         peer.arg("--cafile").arg(orderer.tls_ca());
+        if self.layout.options.mutual_tls {
+            peer.arg("--clientauth").arg("--certfile").arg(organization.admin_tls_certificate());
+            peer.arg("--keyfile").arg(organization.admin_tls_key());
+        }
         process::run(&mut peer).map(drop)
     }
 

@@ -16,7 +16,7 @@ const LARGEST_MESSAGE: u32 = 100 << 20;
 pub fn write(binaries: &Binaries, layout: &Layout) {
     for organization in &layout.organizations {
         for peer in &organization.peers {
-            write_yaml(&peer.directory.join("core.yaml"), &core(binaries, organization, peer));
+            write_yaml(&peer.directory.join("core.yaml"), &core(binaries, layout, organization, peer));
         }
         let orderer = &organization.orderer;
         write_yaml(&orderer.directory.join("orderer.yaml"), &orderer_settings(layout, organization, orderer));
@@ -24,7 +24,7 @@ pub fn write(binaries: &Binaries, layout: &Layout) {
     }
 }
 
-fn core(binaries: &Binaries, organization: &Organization, peer: &Peer) -> Value {
+fn core(binaries: &Binaries, layout: &Layout, organization: &Organization, peer: &Peer) -> Value {
     let endpoint = peer.endpoint.to_string();
     let chaincode = peer.chaincode.to_string();
     let data = peer.directory.join("data");
@@ -46,6 +46,8 @@ fn core(binaries: &Binaries, organization: &Organization, peer: &Peer) -> Value 
                 "cert": {"file": peer.tls_certificate()},
                 "key": {"file": peer.tls_key()},
                 "rootcert": {"file": peer.tls_ca()},
+                "clientAuthRequired": layout.options.mutual_tls,
+                "clientRootCAs": {"files": tls_roots(layout)},
             },
             "keepalive": {"minInterval": "60s"},
             "authentication": {"timewindow": "15m"},
@@ -135,12 +137,12 @@ fn gossip(organization: &Organization, endpoint: &str) -> Value {
 
 fn orderer_settings(layout: &Layout, organization: &Organization, orderer: &Orderer) -> Value {
     let data = orderer.directory.join("data");
-    let roots: Vec<_> = layout.organizations.iter().map(Organization::tls_ca).collect();
+    let roots = tls_roots(layout);
     json!({
         "General": {
             "ListenAddress": orderer.endpoint.address().ip(),
             "ListenPort": orderer.endpoint.number(),
-            "TLS": server_tls(orderer, false, &json!([])),
+            "TLS": server_tls(orderer, layout.options.mutual_tls, &json!(roots)),
             "Keepalive": {"ServerMinInterval": "60s", "ServerInterval": "7200s", "ServerTimeout": "20s"},
             "MaxRecvMsgSize": LARGEST_MESSAGE,
             "MaxSendMsgSize": LARGEST_MESSAGE,
@@ -179,6 +181,11 @@ fn server_tls(orderer: &Orderer, client_authentication: bool, client_roots: &Val
     })
 }
 
+/// The authorities behind the TLS certificates of all organizations.
+fn tls_roots(layout: &Layout) -> Vec<std::path::PathBuf> {
+    layout.organizations.iter().map(Organization::tls_ca).collect()
+}
+
 fn bccsp() -> Value {
     json!({"Default": "SW", "SW": {"Hash": "SHA2", "Security": 256}})
 }
@@ -194,10 +201,17 @@ fn connection_profile(layout: &Layout, organization: &Organization) -> Value {
     let peers = organization.peers.iter();
     let peers = peers.map(|peer| (peer.name.clone(), endpoint(&peer.name, &peer.endpoint.to_string(), peer)));
     let names: Vec<_> = organization.peers.iter().map(|peer| peer.name.as_str()).collect();
+    let mut client = json!({"organization": organization.name});
+    if layout.options.mutual_tls {
+        client["tlsCerts"] = json!({"client": {
+            "cert": {"path": organization.admin_tls_certificate()},
+            "key": {"path": organization.admin_tls_key()},
+        }});
+    }
     json!({
         "name": "real-fabric",
         "version": "1.0.0",
-        "client": {"organization": organization.name},
+        "client": client,
         "organizations": {organization.name.as_str(): {"mspid": organization.msp_id, "peers": names}},
         "peers": peers.collect::<Map<_, _>>(),
         "orderers": orderers.collect::<Map<_, _>>(),
