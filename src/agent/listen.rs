@@ -72,6 +72,13 @@ impl Listening {
     async fn listen(&self, handler: &dyn Handler, checkpoint: &mut CheckpointFile) -> Result<(), CheckpointError> {
         let Some(height) = self.reach().await else { return Ok(()) };
         let start = checkpoint.start_or(Start::Number(height.saturating_sub(MARGIN)));
+        if let Some(ahead) = checkpoint.get().map(|checkpoint| checkpoint.block).filter(|block| *block > height) {
+            tracing::warn!(
+                channel = %self.channel.name(), height, checkpoint = ahead, file = %checkpoint.path().display(),
+                "the checkpoint is ahead of the peer: nothing is heard until the peer has caught up; is the checkpoint \
+                 of another network?"
+            );
+        }
         tracing::info!(channel = %self.channel.name(), chaincode = %self.contract, height, from = ?start, "listening");
         let mut events = self.channel.chaincode_events(&self.contract, start);
         let (mut listening, mut read) = (events.listening(), events.progress());

@@ -158,6 +158,13 @@ struct Member {
 }
 
 async fn perform(network: &Devnet, screen: &Arc<Screen>, workers: &Workers) -> anyhow::Result<()> {
+    // Agents of an earlier network in the same folder knew other blocks.
+    match std::fs::remove_dir_all(agents_folder(network.folder())) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).context("cannot clear what an earlier network left");
+        }
+        _ => {}
+    }
     let mut members = Vec::new();
     for (number, organization) in network.organizations().iter().enumerate() {
         let settings = settings(network.folder(), organization, number + 1)?;
@@ -210,9 +217,13 @@ async fn perform(network: &Devnet, screen: &Arc<Screen>, workers: &Workers) -> a
     Ok(())
 }
 
+fn agents_folder(network: &Path) -> PathBuf {
+    network.join("agents")
+}
+
 /// The settings of an agent, as its environment would have them.
 fn settings(folder: &Path, organization: &Organization, number: usize) -> anyhow::Result<Settings> {
-    let checkpoints = folder.join("agents").join(&organization.name);
+    let checkpoints = agents_folder(folder).join(&organization.name);
     let table: BTreeMap<&str, OsString> = BTreeMap::from([
         ("ADMIN_MSPID", organization.msp_id.to_string().into()),
         ("ADMIN_CERT", organization.admin_certificate.clone().into()),
