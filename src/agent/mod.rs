@@ -19,4 +19,4 @@ pub mod text;
 mod trouble;
 
 pub use daemon::{Agent, AgentError, connect};
-pub(crate) use plan::{collections, endorsement_policy};
+pub use plan::{collections, endorsement_policy};

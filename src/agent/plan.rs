@@ -63,7 +63,7 @@ impl Plan {
 ///
 /// # Errors
 /// Why it is not valid.
-pub(crate) fn endorsement_policy(base64: &str) -> Result<Bytes, String> {
+pub fn endorsement_policy(base64: &str) -> Result<Bytes, String> {
     let text = decoded("validation parameter", base64)?;
     let policy = policy::opssc_validation_parameter(&text)
         .map_err(|error| format!("the validation parameter is not valid: {}", text::chain(&error)))?;
@@ -74,7 +74,7 @@ pub(crate) fn endorsement_policy(base64: &str) -> Result<Bytes, String> {
 ///
 /// # Errors
 /// Why they are not valid.
-pub(crate) fn collections(base64: &str) -> Result<Option<CollectionConfigPackage>, String> {
+pub fn collections(base64: &str) -> Result<Option<CollectionConfigPackage>, String> {
     if base64.is_empty() {
         return Ok(None);
     }
