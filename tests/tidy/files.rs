@@ -39,15 +39,17 @@ fn machine_paths(file: &File) -> Vec<Finding> {
     found
 }
 
-/// Packages come from the public index, and nothing in the tree redirects that.
+/// All packages come from one index, none from a repository, and nothing in the tree redirects that.
 fn other_registries(file: &File) -> Vec<Finding> {
-    let index = "registry+https://github.com/rust-lang/crates.io-index";
+    let mut index = None;
     let mut found = Vec::new();
     for (number, line) in lines(&file.text) {
         let line = line.trim();
         let source = line.strip_prefix("source = \"").and_then(|rest| rest.strip_suffix('"'));
         let foreign = match file.path.as_str() {
-            "Cargo.lock" => source.is_some_and(|source| source != index),
+            "Cargo.lock" => source.is_some_and(|source| {
+                !source.starts_with("registry+") || *index.get_or_insert_with(|| source.to_owned()) != source
+            }),
             path if path.ends_with(".toml") => {
                 ["[source", "[registr", "replace-with", "registry ="].iter().any(|key| line.starts_with(key))
                     || line.contains("registry =")
@@ -56,7 +58,7 @@ fn other_registries(file: &File) -> Vec<Finding> {
             _ => false,
         };
         if foreign {
-            found.push((number, format!("not from the public index: {line}")));
+            found.push((number, format!("not from the one index: {line}")));
         }
     }
     found
@@ -78,7 +80,7 @@ fn no_file_knows_the_machine() {
 }
 
 #[test]
-fn packages_come_from_the_public_index() {
+fn packages_come_from_one_index() {
     hold(other_registries);
 }
 
@@ -102,11 +104,12 @@ fn paths_of_a_machine_are_refused() {
 
 #[test]
 fn other_registries_are_refused() {
-    let index = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
-    check(other_registries, "Cargo.lock", index, &[]);
-    check(other_registries, "Cargo.lock", "a\nsource = \"registry+https://mirror.example.com\"", &[2]);
+    let index = "source = \"registry+https://index.example.com\"\n";
+    check(other_registries, "Cargo.lock", &index.repeat(2), &[]);
+    let other = "source = \"registry+https://mirror.example.com\"\n";
+    check(other_registries, "Cargo.lock", &format!("{index}{other}{index}"), &[2]);
     check(other_registries, "Cargo.lock", "source = \"git+https://example.com/a\"", &[1]);
     check(other_registries, "Cargo.toml", "a = { git = \"https://example.com/a\" }", &[1]);
-    check(other_registries, ".cargo/config.toml", "[source.crates-io]\nreplace-with = \"x\"", &[1, 2]);
+    check(other_registries, ".cargo/config.toml", "[source.mirror]\nreplace-with = \"x\"", &[1, 2]);
     check(other_registries, "Cargo.toml", "a = \"1\"", &[]);
 }
