@@ -154,7 +154,7 @@ impl Stub for NativeStub {
         let (start, end) = composite::simple_range(start, end)?;
         let start = if bookmark.is_empty() { start } else { bookmark };
         let size = usize::try_from(page_size).ok().filter(|size| *size > 0);
-        let size = size.ok_or_else(|| StubError::Refused("page size must be positive".to_owned()))?;
+        let size = size.ok_or_else(|| StubError::Refused(format!("page size {page_size} is not positive")))?;
         self.context.page(start, end, size).map_err(refused)
     }
 
@@ -169,7 +169,7 @@ impl Stub for NativeStub {
 
     fn set_event(&mut self, name: &str, payload: Bytes) -> Result<(), StubError> {
         if name.is_empty() {
-            return Err(StubError::Refused("event name can not be empty string".to_owned()));
+            return Err(StubError::InvalidKey("an event's name is empty".to_owned()));
         }
         self.event = Some(ChaincodeEvent { event_name: name.to_owned(), payload, ..ChaincodeEvent::default() });
         Ok(())
@@ -186,9 +186,14 @@ impl Stub for NativeStub {
             None => chaincode.to_owned(),
         };
         let input = ChaincodeInput { args: args.to_vec(), ..ChaincodeInput::default() };
-        let answer = self.context.invoke(&name, input).await.map_err(|error| {
-            refused(error.context(format_args!("INVOKE_CHAINCODE failed: transaction ID: {}", self.tx_id)))
-        })?;
+        let answer = match self.context.invoke(&name, input).await {
+            Ok(answer) => answer,
+            // The call failed, not the ledger: the contract decides what that means, as it does behind the shim.
+            Err(error) => {
+                let doing = format_args!("INVOKE_CHAINCODE failed: transaction ID: {}", self.tx_id);
+                return Ok(Response::failure(error.context(doing).0));
+            }
+        };
         let protos::Response { status, message, payload } = answer.response;
         Ok(Response { status, message, payload })
     }
