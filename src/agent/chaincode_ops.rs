@@ -27,10 +27,7 @@ use super::progress::{Happening, Progress, Reporter, Step};
 use super::standing::{self, Standing};
 use super::task::{Ending, Input, Kind, Report, State};
 use super::text;
-use super::trouble::Trouble;
-
-/// How often a refusal by a node is looked at again before it is believed: it may be behind the others.
-const LOOKS: usize = 5;
+use super::trouble::{Doubts, LOOKS, Trouble};
 
 /// The agent was told to stop before the task ended. It is taken up again after the next start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +87,7 @@ impl Task<'_> {
         self.report(None, first);
         let mut state = State::first(self.kind);
         let schedule = || Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
-        let (mut waits, mut looks) = (schedule(), 0);
+        let (mut waits, mut doubts) = (schedule(), Doubts::default());
         let ending = loop {
             if let State::Ended(ending) = state {
                 break ending;
@@ -102,21 +99,15 @@ impl Task<'_> {
             match self.work(&state).await {
                 Ok(input) => {
                     state = state.next(input);
-                    (waits, looks) = (schedule(), 0);
+                    (waits, doubts) = (schedule(), Doubts::default());
                 }
                 Err(trouble) => {
-                    looks += 1;
-                    let final_word = match &trouble {
-                        Trouble::Passing(_) => false,
-                        // Only the contract can refuse a report; giving up would tell nobody.
-                        Trouble::Doubtful(_) => looks >= LOOKS && !matches!(state, State::Reporting(_)),
-                        Trouble::Definite(_) => true,
-                    };
-                    if final_word {
+                    // Only the contract can refuse a report, and that is never final: giving up would tell nobody.
+                    if doubts.settles(&trouble) && !matches!(state, State::Reporting(_)) {
                         let error = trouble.reason().to_owned();
                         self.report(None, Happening::Refused { step, error: error.clone() });
                         state = state.next(Input::Refused(error));
-                        (waits, looks) = (schedule(), 0);
+                        (waits, doubts) = (schedule(), Doubts::default());
                     } else {
                         let again_in = waits.next().unwrap_or(Duration::from_secs(30));
                         let error = trouble.reason().to_owned();

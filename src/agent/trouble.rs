@@ -48,3 +48,48 @@ impl Trouble {
         if retryable { Self::Passing(reason) } else { Self::Doubtful(reason) }
     }
 }
+
+/// How often a refusal by a node is looked at before it is believed: it may be behind the others.
+pub(super) const LOOKS: usize = 5;
+
+/// How often one step was refused. An outage is no refusal: a node that has just come back from one is all the more
+/// likely to be behind.
+#[derive(Debug, Default)]
+pub(super) struct Doubts(usize);
+
+impl Doubts {
+    /// Takes note of `trouble`: whether the step has failed for good.
+    pub(super) fn settles(&mut self, trouble: &Trouble) -> bool {
+        match trouble {
+            Trouble::Passing(_) => false,
+            Trouble::Doubtful(_) => {
+                self.0 += 1;
+                self.0 >= LOOKS
+            }
+            Trouble::Definite(_) => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A peer that came back after an outage and was still behind had its first refusal believed.
+    #[test]
+    fn an_outage_makes_no_refusal_final() {
+        let mut doubts = Doubts::default();
+        for _ in 0..10 * LOOKS {
+            assert!(!doubts.settles(&Trouble::passing("down")));
+        }
+        for _ in 1..LOOKS {
+            assert!(!doubts.settles(&Trouble::doubtful("behind")));
+        }
+        assert!(doubts.settles(&Trouble::doubtful("behind")));
+    }
+
+    #[test]
+    fn a_definite_refusal_is_final_at_once() {
+        assert!(Doubts::default().settles(&Trouble::definite("no")));
+    }
+}
