@@ -209,7 +209,7 @@ impl Client {
     }
 }
 
-fn check(block: &Block, number: Option<BlockNumber>) -> Result<(), BlockError> {
+pub(super) fn check(block: &Block, number: Option<BlockNumber>) -> Result<(), BlockError> {
     let decoded = Decoded::new(block.clone())?;
     decoded.check_data()?;
     match number {
@@ -221,7 +221,7 @@ fn check(block: &Block, number: Option<BlockNumber>) -> Result<(), BlockError> {
 }
 
 /// The channel whose configuration a block holds.
-fn channel_of(block: &Block) -> Result<ChannelName, String> {
+pub(super) fn channel_of(block: &Block) -> Result<ChannelName, String> {
     let decode_error = |error: prost::DecodeError| error.to_string();
     let data = block.data.as_ref().and_then(|data| data.data.first()).ok_or("no transactions")?;
     let envelope = Envelope::decode(data.clone()).map_err(decode_error)?;

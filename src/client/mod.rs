@@ -17,6 +17,7 @@ mod gateway;
 pub mod lifecycle;
 pub mod net;
 mod node;
+pub mod participation;
 pub mod profile;
 mod topology;
 mod transact;

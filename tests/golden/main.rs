@@ -8,6 +8,7 @@
 mod blocks;
 mod identities;
 mod packages;
+mod participation;
 mod policies;
 mod protos;
 mod support;
@@ -40,4 +41,5 @@ families! {
     blocks::block_hash;
     packages::package_opssc_external;
     packages::package_parse;
+    participation::orderer_admin;
 }

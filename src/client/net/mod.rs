@@ -8,6 +8,7 @@
 //! Source: Fabric 3.1.5 `internal/pkg/comm` (keepalive, message sizes), sample `core.yaml` `peer.keepalive`.
 
 mod dns;
+pub(crate) mod http;
 mod pool;
 
 use std::fmt;
