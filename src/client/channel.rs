@@ -19,13 +19,13 @@ use super::events::{EventStream, Start};
 use super::gateway::Client;
 use super::lifecycle::OrgLifecycle;
 use super::node::Peer;
-use super::transact::{self, Committed, Endorsers, SubmitError};
+use super::transact::{self, Committed, Endorsers, SubmitError, Way};
 use super::turns::first_answer;
 use crate::fabric::block::ValidationCode;
 use crate::fabric::config::ChannelConfig;
 use crate::fabric::names::{BlockNumber, ChaincodeName, ChannelName, TxId};
 use crate::fabric::tx::Invocation;
-use crate::pb::common::{Block, BlockchainInfo};
+use crate::pb::common::{Block, BlockchainInfo, HeaderType};
 use crate::pb::protos::ProcessedTransaction;
 
 /// Why a query brought no result.
@@ -35,7 +35,7 @@ pub enum EvaluateError {
     /// No own peer gave a result. This is what the one said that knew best: the chaincode's refusal if it ran, else
     /// the last peer's failure.
     #[error(transparent)]
-    Failed(CallError),
+    Failed(#[from] CallError),
     /// There is no own peer to ask. A client is not built without one.
     #[error("the organization has no peers")]
     NoPeers,
@@ -50,6 +50,13 @@ pub enum EvaluateError {
 }
 
 impl EvaluateError {
+    /// Of all peers' failures the one that tells most: a peer that answered knows more than one that was not reached,
+    /// and the chaincode most, which spoke last.
+    pub(super) fn best_of(mut failures: Vec<CallError>) -> Self {
+        let best = failures.iter().rposition(|error| error.refusal().is_some()).unwrap_or(0);
+        if failures.is_empty() { Self::NoPeers } else { Self::Failed(failures.swap_remove(best)) }
+    }
+
     /// Whether the same query may succeed later.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Failed(error) if error.is_retryable())
@@ -69,6 +76,7 @@ impl EvaluateError {
 pub struct Channel {
     client: Client,
     name: ChannelName,
+    way: Way,
     pub(super) cache: Arc<Cache>,
 }
 
@@ -80,7 +88,8 @@ impl fmt::Debug for Channel {
 
 impl Channel {
     pub(super) fn new(client: Client, name: ChannelName, cache: Arc<Cache>) -> Self {
-        Self { client, name, cache }
+        let way = client.shared.way;
+        Self { client, name, way, cache }
     }
 
     /// The channel's name.
@@ -93,33 +102,47 @@ impl Channel {
         &self.client
     }
 
+    /// How proposals and transactions go their way from here.
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// The same channel by another way than the client's.
+    #[must_use]
+    pub fn by(self, way: Way) -> Self {
+        Self { way, ..self }
+    }
+
     /// Runs `invocation` on an own peer and gives its result; nothing is written. A peer that does not answer is
-    /// passed over.
+    /// passed over. By the [`Gateway`](Way::Gateway) it may run on the peer of another organization, where no own one
+    /// has the chaincode and there are no transient values.
     ///
     /// Cancel safety: a query has no effect, whether it is waited for or not.
     ///
     /// # Errors
     /// [`EvaluateError`].
     pub async fn evaluate(&self, invocation: &Invocation) -> Result<Bytes, EvaluateError> {
+        match self.way {
+            Way::Direct => self.ask(invocation).await,
+            Way::Gateway => {
+                let header_type = HeaderType::EndorserTransaction;
+                let (proposal, signed) =
+                    self.client.propose(Some(&self.name), invocation, header_type).await.map_err(CallError::from)?;
+                transact::evaluate_by_gateway(self, &proposal, &signed).await
+            }
+        }
+    }
+
+    /// Runs `invocation` on an own peer, straight.
+    pub(super) async fn ask(&self, invocation: &Invocation) -> Result<Bytes, EvaluateError> {
         let peers = self.client.own_peers().cloned().collect();
-        match first_answer(peers, self.client.shared.timeouts.silence, async |peer: Peer| {
-            self.evaluate_on(&peer, invocation).await
-        })
-        .await
-        {
+        let ask = async |peer: Peer| self.evaluate_on(&peer, invocation).await;
+        match first_answer(peers, self.client.shared.timeouts.silence, ask).await {
             Ok((peer, result)) => {
                 self.client.prefer(&peer);
                 Ok(result)
             }
-            // A peer that answered knows more than one that was not reached, and the chaincode most: it spoke last.
-            Err(mut failures) => {
-                let best = failures.iter().rposition(|error| error.refusal().is_some()).unwrap_or(0);
-                if failures.is_empty() {
-                    Err(EvaluateError::NoPeers)
-                } else {
-                    Err(EvaluateError::Failed(failures.swap_remove(best)))
-                }
-            }
+            Err(failures) => Err(EvaluateError::best_of(failures)),
         }
     }
 
@@ -184,7 +207,7 @@ impl Channel {
     /// # Errors
     /// [`EvaluateError`].
     pub async fn height(&self) -> Result<BlockNumber, EvaluateError> {
-        let info = self.evaluate(&self.qscc("GetChainInfo")).await?;
+        let info = self.ask(&self.qscc("GetChainInfo")).await?;
         Ok(decode::<BlockchainInfo>("GetChainInfo", &info)?.height)
     }
 
@@ -210,7 +233,7 @@ impl Channel {
     /// [`EvaluateError`].
     pub async fn transaction(&self, tx_id: &TxId) -> Result<Option<ValidationCode>, EvaluateError> {
         let query = self.qscc("GetTransactionByID").arg(tx_id.to_string());
-        match self.evaluate(&query).await {
+        match self.ask(&query).await {
             Ok(found) => {
                 let found = decode::<ProcessedTransaction>("GetTransactionByID", &found)?;
                 Ok(Some(ValidationCode::from(found.validation_code)))
@@ -222,7 +245,7 @@ impl Channel {
 
     /// The number of the block that holds a transaction.
     pub(super) async fn block_of(&self, tx_id: &TxId) -> Result<BlockNumber, EvaluateError> {
-        let block = self.evaluate(&self.qscc("GetBlockByTxID").arg(tx_id.to_string())).await?;
+        let block = self.ask(&self.qscc("GetBlockByTxID").arg(tx_id.to_string())).await?;
         let header = decode::<Block>("GetBlockByTxID", &block)?.header;
         header.map(|header| header.number).ok_or_else(|| EvaluateError::Malformed {
             function: "GetBlockByTxID",
@@ -238,7 +261,7 @@ impl Channel {
     /// [`EvaluateError`].
     pub async fn config_block(&self) -> Result<Block, EvaluateError> {
         let query = Invocation::new("cscc", "GetConfigBlock").arg(self.name.to_string());
-        decode("GetConfigBlock", &self.evaluate(&query).await?)
+        decode("GetConfigBlock", &self.ask(&query).await?)
     }
 
     /// The channel's configuration as an own peer has it.

@@ -19,17 +19,23 @@ use tokio::time::Instant;
 
 use super::channel::Channel;
 use super::error::{CallError, NodeName};
+use super::gateway::Client;
 use super::net::{Endpoint, Tls};
 use super::node::{Orderer, Peer};
 use super::topology::Topology;
+use crate::fabric::identity::Creator;
 use crate::fabric::names::MspId;
 use crate::fabric::tx::Invocation;
 use crate::pb::common::Block;
 use crate::pb::discovery::query::Query as Asked;
 use crate::pb::discovery::query_result::Result as Answer;
-use crate::pb::discovery::{self, AuthInfo, PeerMembershipQuery, PeerMembershipResult, Query, Request, SignedRequest};
+use crate::pb::discovery::{
+    self, AuthInfo, ChaincodeQuery, EndorsementDescriptor, PeerMembershipQuery, PeerMembershipResult, Query, Request,
+    SignedRequest,
+};
 use crate::pb::gossip::gossip_message::Content;
 use crate::pb::gossip::{self, GossipMessage};
+use crate::pb::protos::ChaincodeInterest;
 
 /// How long a view is good for.
 const FRESH: Duration = Duration::from_mins(1);
@@ -41,6 +47,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(super) struct View {
     /// Every organization of the channel with its peers, the best first; none where none is known.
     pub(super) organizations: BTreeMap<MspId, Vec<Peer>>,
+    /// The organizations' TLS roots, in PEM.
+    pub(super) tls_roots: BTreeMap<MspId, Bytes>,
     pub(super) orderers: Vec<Orderer>,
     /// See [`Topology::lifecycle_endorsements`].
     pub(super) lifecycle_endorsements: Option<usize>,
@@ -105,6 +113,18 @@ async fn ask(channel: &Channel, peer: &Peer) -> Result<View, CallError> {
 
 /// The peers that `peer` sees in the channel.
 async fn members(channel: &Channel, peer: &Peer) -> Result<PeerMembershipResult, CallError> {
+    match asked(channel, peer, Asked::PeerQuery(PeerMembershipQuery { filter: None })).await? {
+        Answer::Members(members) => Ok(members),
+        _ => Err(unfit(peer, "peers")),
+    }
+}
+
+fn unfit(peer: &Peer, question: &str) -> CallError {
+    CallError::Malformed { node: peer.node().clone(), reason: format!("no answer to the question for {question}") }
+}
+
+/// Asks the discovery service of `peer` one question.
+async fn asked(channel: &Channel, peer: &Peer, question: Asked) -> Result<Answer, CallError> {
     let client = channel.client();
     let signer = client.signer();
     let hash = client
@@ -114,33 +134,130 @@ async fn members(channel: &Channel, peer: &Peer) -> Result<PeerMembershipResult,
         .map_or_else(Bytes::new, |tls| Bytes::copy_from_slice(tls.certificate_hash()));
     let request = Request {
         authentication: Some(AuthInfo { client_identity: signer.creator().clone(), client_tls_cert_hash: hash }),
-        queries: vec![Query {
-            channel: channel.name().to_string(),
-            query: Some(Asked::PeerQuery(PeerMembershipQuery { filter: None })),
-        }],
+        queries: vec![Query { channel: channel.name().to_string(), query: Some(question) }],
     };
     let payload = Bytes::from(request.encode_to_vec());
     let signature = signer.sign(&payload).await?;
     let answer = peer.discover(SignedRequest { payload, signature }, LIMIT).await?;
     let node = || peer.node().clone();
     match answer.results.into_iter().next().and_then(|result| result.result) {
-        Some(Answer::Members(members)) => Ok(members),
         Some(Answer::Error(error)) => Err(CallError::Refused { node: node(), status: 500, message: error.content }),
-        _ => Err(CallError::Malformed { node: node(), reason: "no answer to the question for peers".to_owned() }),
+        Some(answer) => Ok(answer),
+        None => Err(unfit(peer, "anything")),
     }
+}
+
+/// Who may endorse, and how many of whom together suffice.
+#[derive(Debug)]
+pub(super) struct Layouts {
+    /// By the service's name of the group; the best endorsers first.
+    pub(super) groups: BTreeMap<String, Vec<Endorser>>,
+    /// Each is enough: so many of each group.
+    pub(super) layouts: Vec<BTreeMap<String, usize>>,
+}
+
+/// A peer that may endorse.
+#[derive(Debug, Clone)]
+pub(super) struct Endorser {
+    pub(super) peer: Peer,
+    /// Its `msp.SerializedIdentity`, as it endorses with.
+    pub(super) identity: Bytes,
+}
+
+/// Who must endorse what touches `interest`, as an own peer's discovery service says.
+pub(super) async fn layouts(channel: &Channel, interest: ChaincodeInterest) -> Result<Layouts, Vec<CallError>> {
+    let view = view(channel).await?;
+    let query = ChaincodeQuery { interests: vec![interest] };
+    let mut failures = Vec::new();
+    for peer in channel.client().own_peers() {
+        let descriptor = match asked(channel, peer, Asked::CcQuery(query.clone())).await {
+            Ok(Answer::CcQueryRes(answer)) => answer.content.into_iter().next(),
+            Ok(_) => None,
+            Err(error) => {
+                failures.push(error);
+                continue;
+            }
+        };
+        match descriptor {
+            Some(descriptor) => return Ok(readable(channel, &view, &descriptor)),
+            None => failures.push(unfit(peer, "endorsers")),
+        }
+    }
+    Err(failures)
+}
+
+/// What can be used of a descriptor: who cannot be reached is left out, and layouts that need them.
+fn readable(channel: &Channel, view: &View, descriptor: &EndorsementDescriptor) -> Layouts {
+    let mut groups = BTreeMap::new();
+    for (name, peers) in &descriptor.endorsers_by_groups {
+        let mut found: Vec<(u64, Endorser)> = peers
+            .peers
+            .iter()
+            .filter_map(|peer| {
+                let (height, address) = height_and_address(peer)?;
+                let msp_id = Creator::decode(&peer.identity).ok()?.msp_id;
+                let reached = known(channel, view, &msp_id, &address)?;
+                Some((height, Endorser { peer: reached, identity: peer.identity.clone() }))
+            })
+            .collect();
+        found.sort_by(|(a_height, a), (b_height, b)| {
+            b_height.cmp(a_height).then_with(|| a.peer.address().cmp(b.peer.address()))
+        });
+        groups.insert(name.clone(), found.into_iter().map(|(_, endorser)| endorser).collect::<Vec<_>>());
+    }
+    let enough = |layout: &BTreeMap<String, usize>| {
+        // An empty one would mean that nobody must endorse.
+        layout.values().any(|quantity| *quantity > 0)
+            && layout.iter().all(|(group, quantity)| groups.get(group).is_some_and(|peers| peers.len() >= *quantity))
+    };
+    let layouts = descriptor
+        .layouts
+        .iter()
+        .map(|layout| {
+            let quantity = |quantity: u32| usize::try_from(quantity).unwrap_or(usize::MAX);
+            layout.quantities_by_group.iter().map(|(group, count)| (group.clone(), quantity(*count))).collect()
+        })
+        .filter(enough)
+        .collect();
+    Layouts { groups, layouts }
+}
+
+/// The peer of `msp_id` that others know by `address`: an own one as the profile describes it.
+fn known(channel: &Channel, view: &View, msp_id: &MspId, address: &str) -> Option<Peer> {
+    let client = channel.client();
+    let roots = view.tls_roots.get(msp_id)?;
+    let endpoint = discovered(client, address, roots);
+    let of_profile = |peer: &&Peer| peer.address() == address || peer.address() == endpoint.address;
+    if msp_id == client.msp_id()
+        && let Some(own) = client.peers().iter().find(of_profile)
+    {
+        return Some(own.clone());
+    }
+    let name = NodeName { name: address.to_owned(), address: endpoint.address.clone() };
+    match client.shared.pool.connection(&endpoint) {
+        Ok(connection) => Some(Peer::new(name, msp_id.clone(), connection)),
+        Err(error) => {
+            tracing::debug!(channel = %channel.name(), %error, "a discovered node cannot be reached");
+            None
+        }
+    }
+}
+
+/// How to reach a node that is known by its address and its organization's TLS roots.
+fn discovered(client: &Client, address: &str, roots: &Bytes) -> Endpoint {
+    client.discovered_endpoint(Endpoint {
+        address: address.to_owned(),
+        tls: client.uses_tls().then(|| Tls { roots: roots.clone(), client: client.shared.client_tls.clone() }),
+        server_name: None,
+    })
 }
 
 fn join(channel: &Channel, topology: Topology, members: &PeerMembershipResult) -> View {
     let client = channel.client();
-    let endpoint = |address: &str, roots: &Bytes| {
-        client.discovered_endpoint(Endpoint {
-            address: address.to_owned(),
-            tls: client.uses_tls().then(|| Tls { roots: roots.clone(), client: client.shared.client_tls.clone() }),
-            server_name: None,
-        })
-    };
+    let tls_roots =
+        topology.organizations.iter().map(|(msp_id, member)| (msp_id.clone(), member.tls_roots.clone())).collect();
     let connect = |address: &str, roots: &Bytes| {
-        let endpoint = endpoint(address, roots);
+        let endpoint = discovered(client, address, roots);
         let name = NodeName { name: address.to_owned(), address: endpoint.address.clone() };
         match client.shared.pool.connection(&endpoint) {
             Ok(connection) => Some((name, connection)),
@@ -175,28 +292,27 @@ fn join(channel: &Channel, topology: Topology, members: &PeerMembershipResult) -
         .filter_map(|(address, roots)| connect(address, roots))
         .map(|(name, connection)| Orderer::new(name, connection))
         .collect();
-    View { organizations, orderers, lifecycle_endorsements: topology.lifecycle_endorsements }
+    View { organizations, tls_roots, orderers, lifecycle_endorsements: topology.lifecycle_endorsements }
 }
 
 /// The addresses of peers, the one with the most blocks first.
 fn by_height(peers: &[discovery::Peer]) -> Vec<String> {
-    let mut found: Vec<(u64, String)> = peers
-        .iter()
-        .filter_map(|peer| {
-            let address = match content(peer.membership_info.as_ref()?)? {
-                Content::AliveMsg(alive) => alive.membership?.endpoint,
-                _ => return None,
-            };
-            let height = match peer.state_info.as_ref().and_then(content) {
-                Some(Content::StateInfo(state)) => state.properties.map_or(0, |properties| properties.ledger_height),
-                _ => 0,
-            };
-            // A peer without an address for others is none of ours to ask.
-            (!address.is_empty()).then_some((height, address))
-        })
-        .collect();
+    let mut found: Vec<(u64, String)> = peers.iter().filter_map(height_and_address).collect();
     found.sort_by(|(a_height, a), (b_height, b)| b_height.cmp(a_height).then_with(|| a.cmp(b)));
     found.into_iter().map(|(_, address)| address).collect()
+}
+
+fn height_and_address(peer: &discovery::Peer) -> Option<(u64, String)> {
+    let address = match content(peer.membership_info.as_ref()?)? {
+        Content::AliveMsg(alive) => alive.membership?.endpoint,
+        _ => return None,
+    };
+    let height = match peer.state_info.as_ref().and_then(content) {
+        Some(Content::StateInfo(state)) => state.properties.map_or(0, |properties| properties.ledger_height),
+        _ => 0,
+    };
+    // A peer without an address for others is none of ours to ask.
+    (!address.is_empty()).then_some((height, address))
 }
 
 fn content(envelope: &gossip::Envelope) -> Option<Content> {

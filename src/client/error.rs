@@ -46,6 +46,24 @@ pub enum CallError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// The node has too much to do at the moment. Another one may have time; this one later.
+    #[error("{node} is busy: {}", source.message())]
+    Busy {
+        /// The node.
+        node: NodeName,
+        /// Its words.
+        source: Box<Status>,
+    },
+    /// The Gateway service of a peer could not do with other nodes what it was asked for.
+    #[error("gateway on {node} failed: {}{}", source.message(), shown(details))]
+    Gateway {
+        /// The peer whose Gateway service it is.
+        node: NodeName,
+        /// Its words, with the code.
+        source: Box<Status>,
+        /// What the nodes said that it asked.
+        details: Box<[GatewayDetail]>,
+    },
     /// The node refused the call before it looked at what it is about: identity, access, protocol.
     #[error("{node} rejected the call: {}", source.message())]
     Rejected {
@@ -87,18 +105,47 @@ pub enum CallError {
     Sign(#[from] SignError),
 }
 
+/// What one node said to a Gateway service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayDetail {
+    /// `host:port` of the endorser or orderer.
+    pub address: String,
+    /// Its organization.
+    pub msp_id: String,
+    /// Its words.
+    pub message: String,
+}
+
+impl GatewayDetail {
+    /// The status and the words of the chaincode, where it was the chaincode that refused.
+    pub fn refusal(&self) -> Option<(i32, &str)> {
+        // The service has no other form for it.
+        let (status, message) = self.message.strip_prefix("chaincode response ")?.split_once(", ")?;
+        Some((status.parse().ok()?, message))
+    }
+}
+
+impl fmt::Display for GatewayDetail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}: {}", self.address, self.msp_id, self.message)
+    }
+}
+
+fn shown(details: &[GatewayDetail]) -> String {
+    let listed: Vec<String> = details.iter().map(ToString::to_string).collect();
+    if listed.is_empty() { String::new() } else { format!(" ({})", listed.join("; ")) }
+}
+
 impl CallError {
     /// A failed RPC, sorted by what it means.
     pub(super) fn of_status(node: &NodeName, status: Status, waited: Duration) -> Self {
         let node = node.clone();
         match status.code() {
             Code::DeadlineExceeded => Self::Deadline { node, waited },
-            Code::Unavailable
-            | Code::Cancelled
-            | Code::Aborted
-            | Code::Internal
-            | Code::ResourceExhausted
-            | Code::DataLoss => Self::Transport { node, source: Box::new(status) },
+            Code::ResourceExhausted => Self::Busy { node, source: Box::new(status) },
+            Code::Unavailable | Code::Cancelled | Code::Aborted | Code::Internal | Code::DataLoss => {
+                Self::Transport { node, source: Box::new(status) }
+            }
             // What the node itself says has no source on this side.
             _ if status.source().is_some() => Self::Transport { node, source: Box::new(status) },
             _ => Self::Rejected { node, source: Box::new(status) },
@@ -108,7 +155,11 @@ impl CallError {
     /// Whether the same call may succeed later or on another node.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Transport { .. } | Self::Deadline { .. } => true,
+            Self::Transport { .. } | Self::Deadline { .. } | Self::Busy { .. } => true,
+            Self::Gateway { source, .. } => {
+                self.refusal().is_none()
+                    && matches!(source.code(), Code::Unavailable | Code::Aborted | Code::FailedPrecondition)
+            }
             Self::Refused { status, .. } => *status >= 500,
             Self::Rejected { .. } | Self::Chaincode { .. } | Self::Malformed { .. } | Self::Sign(_) => false,
         }
@@ -116,7 +167,11 @@ impl CallError {
 
     /// Whether another node of the same kind is worth asking at once.
     pub(super) fn is_of_this_node(&self) -> bool {
-        !matches!(self, Self::Chaincode { .. } | Self::Sign(_))
+        match self {
+            Self::Chaincode { .. } | Self::Sign(_) => false,
+            Self::Gateway { .. } => self.refusal().is_none(),
+            _ => true,
+        }
     }
 
     /// Whether it is certain that the node took no notice: it was never reached, or said no.
@@ -133,7 +188,13 @@ impl CallError {
                 false
             }
             Self::Deadline { .. } | Self::Malformed { .. } => false,
-            Self::Rejected { .. } | Self::Refused { .. } | Self::Chaincode { .. } | Self::Sign(_) => true,
+            // The service may have lost what an orderer did take.
+            Self::Gateway { source, .. } => source.code() != Code::Unavailable,
+            Self::Busy { .. }
+            | Self::Rejected { .. }
+            | Self::Refused { .. }
+            | Self::Chaincode { .. }
+            | Self::Sign(_) => true,
         }
     }
 
@@ -142,6 +203,8 @@ impl CallError {
         match self {
             Self::Transport { node, .. }
             | Self::Deadline { node, .. }
+            | Self::Busy { node, .. }
+            | Self::Gateway { node, .. }
             | Self::Rejected { node, .. }
             | Self::Refused { node, .. }
             | Self::Chaincode { node, .. }
@@ -154,6 +217,7 @@ impl CallError {
     pub fn refusal(&self) -> Option<(i32, &str)> {
         match self {
             Self::Refused { status, message, .. } | Self::Chaincode { status, message, .. } => Some((*status, message)),
+            Self::Gateway { details, .. } => details.iter().find_map(GatewayDetail::refusal),
             _ => None,
         }
     }

@@ -20,6 +20,7 @@ use super::lifecycle::PeerLifecycle;
 use super::net::{ClientTls, Endpoint, NetError, Pool};
 use super::node::{Orderer, Peer};
 use super::profile::{ConnectionProfile, Node};
+use super::transact::Way;
 use crate::fabric::identity::{SignError, Signer};
 use crate::fabric::names::{ChannelName, MspId};
 use crate::fabric::tx::{Header, Invocation, Nonce, Proposal, envelope};
@@ -90,6 +91,7 @@ pub struct ClientBuilder {
     profile: ConnectionProfile,
     discover_as_localhost: bool,
     timeouts: Timeouts,
+    way: Way,
 }
 
 impl ClientBuilder {
@@ -104,6 +106,12 @@ impl ClientBuilder {
     #[must_use]
     pub fn timeouts(self, timeouts: Timeouts) -> Self {
         Self { timeouts, ..self }
+    }
+
+    /// How proposals and transactions go their way, unless a [`Channel`] is told otherwise.
+    #[must_use]
+    pub fn way(self, way: Way) -> Self {
+        Self { way, ..self }
     }
 
     /// The client. Nothing is dialled yet.
@@ -151,6 +159,7 @@ impl ClientBuilder {
                 uses_tls,
                 discover_as_localhost: self.discover_as_localhost,
                 timeouts: self.timeouts,
+                way: self.way,
                 discovered: Mutex::default(),
             }),
         })
@@ -188,6 +197,7 @@ pub(super) struct Shared {
     uses_tls: bool,
     pub(super) discover_as_localhost: bool,
     pub(super) timeouts: Timeouts,
+    pub(super) way: Way,
     pub(super) discovered: Mutex<HashMap<ChannelName, Arc<Cache>>>,
 }
 
@@ -204,7 +214,13 @@ impl fmt::Debug for Client {
 impl Client {
     /// Starts to make a client that acts as `signer` on the nodes of `profile`.
     pub fn builder(signer: Arc<dyn Signer>, profile: ConnectionProfile) -> ClientBuilder {
-        ClientBuilder { signer, profile, discover_as_localhost: false, timeouts: Timeouts::default() }
+        ClientBuilder {
+            signer,
+            profile,
+            discover_as_localhost: false,
+            timeouts: Timeouts::default(),
+            way: Way::default(),
+        }
     }
 
     /// The organization it acts for.
@@ -260,6 +276,27 @@ impl Client {
         }
     }
 
+    /// A peer of any organization by its endpoint, such as for [`Endorsers::Peers`](super::Endorsers::Peers). Nothing is
+    /// dialled yet.
+    ///
+    /// # Errors
+    /// [`NetError`] when no connection could ever be made as described.
+    pub fn peer(&self, msp_id: MspId, endpoint: &Endpoint) -> Result<Peer, NetError> {
+        let connection = self.shared.pool.connection(endpoint)?;
+        let name = NodeName { name: endpoint.address.clone(), address: endpoint.address.clone() };
+        Ok(Peer::new(name, msp_id, connection))
+    }
+
+    /// A proposal with a nonce and the time of now.
+    pub(super) fn draft(
+        &self,
+        channel: Option<&ChannelName>,
+        invocation: &Invocation,
+        header_type: HeaderType,
+    ) -> Result<Proposal, SignError> {
+        Ok(Proposal::new(channel, invocation, self.shared.signer.creator(), nonce()?, now(), header_type))
+    }
+
     /// A signed proposal with a nonce and the time of now.
     pub(super) async fn propose(
         &self,
@@ -267,9 +304,8 @@ impl Client {
         invocation: &Invocation,
         header_type: HeaderType,
     ) -> Result<(Proposal, SignedProposal), SignError> {
-        let signer = &*self.shared.signer;
-        let proposal = Proposal::new(channel, invocation, signer.creator(), nonce()?, now(), header_type);
-        let to_send = proposal.sign(signer).await?;
+        let proposal = self.draft(channel, invocation, header_type)?;
+        let to_send = proposal.sign(&*self.shared.signer).await?;
         Ok((proposal, to_send))
     }
 

@@ -18,6 +18,7 @@ pub mod lifecycle;
 pub mod net;
 mod node;
 pub mod participation;
+mod peer_gateway;
 pub mod profile;
 mod topology;
 mod transact;
@@ -25,10 +26,12 @@ mod turns;
 
 pub use channel::{Channel, EvaluateError};
 pub use deliver::{BlockStream, FilteredBlockStream, StreamError};
-pub use error::{CallError, NodeName};
+pub use error::{CallError, GatewayDetail, NodeName};
 pub use gateway::{Client, ClientBuilder, ClientError, Timeouts};
 pub use node::{Orderer, Peer};
-pub use transact::{BroadcastError, Committed, Endorsers, SubmitError};
+pub use transact::{
+    BroadcastError, CommitRequest, CommitStatus, Committed, Endorsed, Endorsers, SignedCommitRequest, SubmitError, Way,
+};
 
 // Scripted nodes need the embedded network's dependencies: certificates and a gRPC server.
 #[cfg(all(test, feature = "devnet"))]

@@ -46,6 +46,15 @@ struct Node {
     connection: Connection,
 }
 
+/// The same organization's peer at the same address.
+impl PartialEq for Peer {
+    fn eq(&self, other: &Self) -> bool {
+        self.msp_id == other.msp_id && self.node.name == other.node.name
+    }
+}
+
+impl Eq for Peer {}
+
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Peer({}, {})", self.node.name, self.msp_id)
@@ -59,7 +68,7 @@ impl fmt::Debug for Orderer {
 }
 
 /// Waits for `answer`, at most for `limit`.
-async fn within<T>(
+pub(super) async fn within<T>(
     node: &NodeName,
     limit: Duration,
     answer: impl Future<Output = Result<T, Status>>,
@@ -102,6 +111,10 @@ impl Peer {
 
     pub(super) fn node(&self) -> &NodeName {
         &self.node.name
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.node.connection
     }
 
     /// Has the peer run a proposal. An answer of success (200 to 399) comes back, any other is an error.

@@ -9,14 +9,17 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
-use super::{SubmitError, broadcast};
+use super::{BroadcastError, CommitStatus, SubmitError, Way, broadcast};
 use crate::client::channel::Channel;
 use crate::client::deliver::FilteredBlockStream;
 use crate::client::events::Start;
 use crate::fabric::block::ValidationCode;
+use crate::fabric::identity::SignError;
 use crate::fabric::names::{BlockNumber, TxId};
 use crate::pb::common::Envelope;
+use crate::pb::gateway::{CommitStatusResponse, SignedCommitStatusRequest};
 use crate::pb::protos::FilteredBlock;
+use crate::runtime::retry::Backoff;
 
 /// How long a commit may be listened for in vain before a transaction is sent all the same.
 const OPEN: Duration = Duration::from_secs(10);
@@ -24,20 +27,35 @@ const OPEN: Duration = Duration::from_secs(10);
 /// How long a transaction may be on its way before the same bytes are handed in once more; doubles each time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// An open ear for commits.
-pub(super) struct Watch {
-    blocks: FilteredBlockStream,
+/// How long a Gateway service may keep silent about a transaction before another one is asked.
+const SILENT: Duration = Duration::from_secs(20);
+
+/// An open ear for a commit.
+pub(super) enum Watch {
+    /// It will be in one of these blocks.
+    Blocks(FilteredBlockStream),
+    /// Somebody listens for us.
+    Gateway(SignedCommitStatusRequest),
 }
 
 impl Watch {
-    pub(super) fn new(channel: &Channel) -> Self {
-        Self { blocks: channel.filtered_blocks(Start::Newest) }
+    pub(super) async fn new(channel: &Channel, tx_id: &TxId) -> Result<Self, SignError> {
+        match channel.way() {
+            Way::Direct => Ok(Self::Blocks(channel.filtered_blocks(Start::Newest))),
+            Way::Gateway => {
+                let request = super::gateway::commit_status_request(channel, tx_id);
+                let signature = channel.client().signer().sign(&request).await?;
+                Ok(Self::Gateway(SignedCommitStatusRequest { request, signature }))
+            }
+        }
     }
 
     /// Waits until a peer delivers. Without one the transaction is sent as well, and looked up afterwards.
     pub(super) async fn open(&mut self) {
         // The newest block, which was there before the transaction.
-        let _ = tokio::time::timeout(OPEN, self.blocks.next()).await;
+        if let Self::Blocks(blocks) = self {
+            let _ = tokio::time::timeout(OPEN, blocks.next()).await;
+        }
     }
 }
 
@@ -47,7 +65,7 @@ pub(super) async fn order_and_watch(
     mut watch: Watch,
     tx_id: &TxId,
     envelope: Envelope,
-) -> Result<(BlockNumber, ValidationCode), SubmitError> {
+) -> Result<CommitStatus, SubmitError> {
     let begun = Instant::now();
     let end = begun + channel.client().shared.timeouts.order + channel.client().shared.timeouts.commit;
     let mut patience = PATIENCE;
@@ -55,7 +73,7 @@ pub(super) async fn order_and_watch(
         let ordered = tokio::select! {
             biased;
             seen = until_seen(channel, &mut watch, tx_id) => return Ok(seen),
-            ordered = broadcast(channel.client(), Some(channel), &envelope) => ordered,
+            ordered = hand_in(channel, tx_id, &envelope) => ordered,
         };
         match ordered {
             // Only of the first try it is certain that nothing else is under way.
@@ -69,8 +87,8 @@ pub(super) async fn order_and_watch(
         if let Ok(seen) = tokio::time::timeout_at(slice, until_seen(channel, &mut watch, tx_id)).await {
             return Ok(seen);
         }
-        if let Some(seen) = lookup(channel, tx_id).await {
-            return Ok(seen);
+        if let Some((block, code)) = lookup(channel, tx_id).await {
+            return Ok(CommitStatus { tx_id: tx_id.clone(), block, code });
         }
         if Instant::now() >= end {
             return Err(SubmitError::Undecided { tx_id: tx_id.clone(), waited: begun.elapsed() });
@@ -82,10 +100,50 @@ pub(super) async fn order_and_watch(
     }
 }
 
+/// Hands an envelope in, the channel's way.
+pub(super) async fn hand_in(channel: &Channel, tx_id: &TxId, envelope: &Envelope) -> Result<(), BroadcastError> {
+    match channel.way() {
+        Way::Direct => broadcast(channel.client(), Some(channel), envelope).await,
+        Way::Gateway => super::gateway::hand_in(channel, tx_id, envelope).await,
+    }
+}
+
 /// Waits for the block that holds the transaction.
-async fn until_seen(channel: &Channel, watch: &mut Watch, tx_id: &TxId) -> (BlockNumber, ValidationCode) {
+async fn until_seen(channel: &Channel, watch: &mut Watch, tx_id: &TxId) -> CommitStatus {
+    match watch {
+        Watch::Blocks(blocks) => {
+            let (block, code) = until_delivered(channel, blocks, tx_id).await;
+            CommitStatus { tx_id: tx_id.clone(), block, code }
+        }
+        Watch::Gateway(request) => until_told(channel, request, tx_id).await,
+    }
+}
+
+/// Asks one own peer's Gateway service after the other, until one tells.
+pub(super) async fn until_told(channel: &Channel, request: &SignedCommitStatusRequest, tx_id: &TxId) -> CommitStatus {
+    let client = channel.client();
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     loop {
-        match watch.blocks.next().await {
+        for peer in client.own_peers().cloned().collect::<Vec<_>>() {
+            match peer.gateway_commit_status(request.clone(), SILENT).await {
+                Ok(CommitStatusResponse { result, block_number }) => {
+                    let code = ValidationCode::from(result);
+                    return CommitStatus { tx_id: tx_id.clone(), block: block_number, code };
+                }
+                Err(error) => tracing::debug!(channel = %channel.name(), %tx_id, %error, "commit status is not told"),
+            }
+        }
+        tokio::time::sleep(backoff.next().unwrap_or_default()).await;
+    }
+}
+
+async fn until_delivered(
+    channel: &Channel,
+    blocks: &mut FilteredBlockStream,
+    tx_id: &TxId,
+) -> (BlockNumber, ValidationCode) {
+    loop {
+        match blocks.next().await {
             Some(Ok(block)) => match find(&block, tx_id) {
                 // A copy of what was sent twice: the first one counts, in an earlier block.
                 Some(ValidationCode::DuplicateTxid) => {

@@ -11,7 +11,11 @@
 
 mod commit;
 mod endorse;
+mod gateway;
+mod layouts;
 mod order;
+mod plan;
+mod staged;
 
 use std::time::Duration;
 
@@ -19,13 +23,29 @@ use bytes::Bytes;
 
 use super::channel::Channel;
 use super::error::{CallError, listed};
+use super::node::Peer;
 use crate::fabric::block::ValidationCode;
 use crate::fabric::identity::SignError;
 use crate::fabric::names::{BlockNumber, MspId, TxId};
-use crate::fabric::tx::Invocation;
+use crate::fabric::tx::{Invocation, Proposal, UnsignedTransaction};
+use crate::pb::common::HeaderType;
+use crate::pb::protos::SignedProposal;
 
+pub(super) use gateway::evaluate as evaluate_by_gateway;
 pub use order::BroadcastError;
 pub(super) use order::broadcast;
+pub use staged::{CommitRequest, SignedCommitRequest};
+
+/// How proposals come to endorsers, and transactions to orderers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Way {
+    /// Straight to them. The client finds them itself, and compares what the endorsers say.
+    #[default]
+    Direct,
+    /// By the Gateway service of an own peer (Fabric 2.4 and later): the client needs to reach nothing else.
+    Gateway,
+}
 
 /// Whose peers endorse.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +67,52 @@ pub enum Endorsers {
     /// One peer each of more than half of the channel's organizations, the own one among them; others step in for
     /// those that cannot be reached.
     Majority,
+    /// Whoever must by the policies of what the transaction touches: chaincodes, collections, keys. The network is
+    /// asked, after one own peer has told what is touched, or [`Invocation::interest`] does.
+    Discovered,
+    /// These very peers. (A Gateway service cannot be told peers: then their organizations.)
+    Peers(Vec<Peer>),
+}
+
+/// An endorsed transaction, which only lacks the client's signature.
+#[derive(Debug, Clone)]
+pub struct Endorsed {
+    transaction: UnsignedTransaction,
+    result: Bytes,
+}
+
+impl Endorsed {
+    /// The ID that the transaction has.
+    pub fn tx_id(&self) -> &TxId {
+        self.transaction.tx_id()
+    }
+
+    /// What the chaincode returned.
+    pub fn result(&self) -> &Bytes {
+        &self.result
+    }
+
+    /// What is to be signed.
+    pub fn transaction(&self) -> &UnsignedTransaction {
+        &self.transaction
+    }
+
+    /// What is to be signed.
+    #[must_use]
+    pub fn into_transaction(self) -> UnsignedTransaction {
+        self.transaction
+    }
+}
+
+/// What became of a transaction that was ordered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitStatus {
+    /// Its ID.
+    pub tx_id: TxId,
+    /// The block that holds it.
+    pub block: BlockNumber,
+    /// Whether it took effect, or why not.
+    pub code: ValidationCode,
 }
 
 /// A transaction that took effect.
@@ -183,22 +249,38 @@ pub(super) async fn submit(
     invocation: &Invocation,
     endorsers: &Endorsers,
 ) -> Result<Committed, SubmitError> {
-    let mut watch = commit::Watch::new(channel);
+    let signer = &**channel.client().signer();
+    let (proposal, signed) =
+        channel.client().propose(Some(channel.name()), invocation, HeaderType::EndorserTransaction).await?;
+    let mut watch = commit::Watch::new(channel, proposal.tx_id()).await?;
     let open = async {
         watch.open().await;
         Ok(())
     };
-    let (endorsed, ()) = tokio::try_join!(endorse::endorse(channel, invocation, endorsers), open)?;
-    let envelope = endorsed.transaction.sign(&**channel.client().signer()).await?;
-    let tx_id = endorsed.transaction.tx_id().clone();
-    let (block, code) = commit::order_and_watch(channel, watch, &tx_id, envelope).await?;
+    let (endorsed, ()) = tokio::try_join!(endorse(channel, &proposal, &signed, endorsers), open)?;
+    let envelope = endorsed.transaction.sign(signer).await?;
+    let CommitStatus { tx_id, block, code } =
+        commit::order_and_watch(channel, watch, endorsed.tx_id(), envelope).await?;
     match code {
-        ValidationCode::Valid => Ok(Committed { tx_id, block, payload: endorsed.payload }),
+        ValidationCode::Valid => Ok(Committed { tx_id, block, payload: endorsed.result }),
         code => {
             if code == ValidationCode::EndorsementPolicyFailure {
                 channel.cache.forget();
             }
             Err(SubmitError::Invalidated { tx_id, block, code })
         }
+    }
+}
+
+/// Has a proposal endorsed, the channel's way.
+async fn endorse(
+    channel: &Channel,
+    proposal: &Proposal,
+    signed: &SignedProposal,
+    endorsers: &Endorsers,
+) -> Result<Endorsed, SubmitError> {
+    match channel.way() {
+        Way::Direct => endorse::endorse(channel, proposal, signed, endorsers).await,
+        Way::Gateway => gateway::endorse(channel, proposal, signed, endorsers).await,
     }
 }

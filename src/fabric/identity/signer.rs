@@ -36,4 +36,7 @@ pub enum SignError {
     /// The signer could not be reached or refused; what it said.
     #[error("signer refused to sign")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The identity has no key here. Sign by stages (`Channel::propose`), or choose endorsers that need not be looked up.
+    #[error("identity has no key at hand")]
+    Offline,
 }

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::{Proposal, sign_payload};
+use super::{Proposal, ProposalError, SignedTransaction, sign_payload};
 use crate::fabric::identity::{Creator, SignError, Signer};
 use crate::fabric::names::TxId;
-use crate::pb::common::{Envelope, Header, Payload};
+use crate::pb::common::{ChannelHeader, Envelope, Header, Payload};
 use crate::pb::protos::{self, ChaincodeActionPayload, ChaincodeEndorsedAction, ProposalResponse, TransactionAction};
 
 /// Why endorsements do not make a transaction.
@@ -69,6 +69,40 @@ pub fn response_payload(proposal_hash: &[u8], action: &protos::ChaincodeAction) 
 }
 
 impl Proposal {
+    /// Takes a transaction that somebody else made of this proposal, such as a peer's Gateway service, when it is that:
+    /// the same headers, the same call, endorsements of this proposal and no other. Gives the chaincode's result too.
+    ///
+    /// # Errors
+    /// What is different, in words.
+    pub fn adopt(&self, payload: &Bytes) -> Result<(UnsignedTransaction, Bytes), ProposalError> {
+        fn part<M: prost::Message + Default>(what: &str, bytes: &Bytes) -> Result<M, ProposalError> {
+            M::decode(bytes.clone()).map_err(|error| ProposalError { reason: format!("{what}: {error}") })
+        }
+        let wrong = |reason: &str| ProposalError { reason: reason.to_owned() };
+        let decoded: Payload = part("payload", payload)?;
+        let header = decoded.header.ok_or_else(|| wrong("no header"))?;
+        if header.channel_header != self.channel_header || header.signature_header != self.signature_header {
+            return Err(wrong("the headers are not those of the proposal"));
+        }
+        let transaction: protos::Transaction = part("transaction", &decoded.data)?;
+        let [action] = &transaction.actions[..] else { return Err(wrong("not exactly one action")) };
+        let action: ChaincodeActionPayload = part("action", &action.payload)?;
+        if action.chaincode_proposal_payload != self.payload_for_tx {
+            return Err(wrong("the call is not that of the proposal"));
+        }
+        let endorsed = action.action.ok_or_else(|| wrong("no endorsed action"))?;
+        if endorsed.endorsements.is_empty() {
+            return Err(wrong("no endorsements"));
+        }
+        let response: protos::ProposalResponsePayload = part("response", &endorsed.proposal_response_payload)?;
+        if response.proposal_hash != self.hash()[..] {
+            return Err(wrong("the endorsements are of another proposal"));
+        }
+        let result: protos::ChaincodeAction = part("chaincode action", &response.extension)?;
+        let result = result.response.unwrap_or_default().payload;
+        Ok((UnsignedTransaction { tx_id: self.tx_id.clone(), payload: payload.clone() }, result))
+    }
+
     /// Joins the endorsers' answers to a transaction.
     ///
     /// All must have the same payload and a status of success (200 to 399). A second endorsement by the same identity
@@ -141,6 +175,34 @@ fn endorser_name(at: usize, response: &ProposalResponse) -> String {
 }
 
 impl UnsignedTransaction {
+    /// Reads what [`payload`](Self::payload) gave, perhaps in another process.
+    ///
+    /// # Errors
+    /// [`ProposalError`] when the bytes are no payload of a transaction.
+    pub fn decode(payload: impl Into<Bytes>) -> Result<Self, ProposalError> {
+        let payload = payload.into();
+        let wrong = |reason: String| ProposalError { reason };
+        let header = Payload::decode(payload.clone())
+            .map_err(|error| wrong(error.to_string()))?
+            .header
+            .ok_or_else(|| wrong("a payload without header".to_owned()))?;
+        let header = ChannelHeader::decode(header.channel_header).map_err(|error| wrong(error.to_string()))?;
+        let tx_id = TxId::parse(header.tx_id).map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { tx_id, payload })
+    }
+
+    /// SHA-256 of [`payload`](Self::payload): what an ECDSA signer elsewhere is given. (Ed25519 takes the payload.)
+    pub fn digest(&self) -> [u8; 32] {
+        use sha2::{Digest as _, Sha256};
+        Sha256::digest(&self.payload).into()
+    }
+
+    /// The transaction with a signature that was made elsewhere over [`payload`](Self::payload). It is not checked here.
+    #[must_use]
+    pub fn signed_with(self, signature: impl Into<Bytes>) -> SignedTransaction {
+        SignedTransaction { transaction: self, signature: signature.into() }
+    }
+
     /// The transaction's ID.
     pub fn tx_id(&self) -> &TxId {
         &self.tx_id

@@ -8,7 +8,9 @@
 mod assemble;
 mod envelope;
 mod proposal;
+mod signed;
 
 pub use assemble::{AssembleError, UnsignedTransaction, response_payload};
 pub use envelope::{Header, UnsignedEnvelope, envelope, sign_payload};
-pub use proposal::{Invocation, Nonce, Proposal};
+pub use proposal::{ChaincodeCall, Invocation, Nonce, Proposal, ProposalError};
+pub use signed::{SignedProposal, SignedTransaction};

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use prost_types::Timestamp;
 
+use super::SignedProposal;
 use crate::fabric::identity::{SignError, Signer};
 use crate::fabric::names::{ChannelName, TxId};
 use crate::pb::common::{ChannelHeader, Header, HeaderType, SignatureHeader};
@@ -30,6 +31,33 @@ impl fmt::Debug for Nonce {
     }
 }
 
+/// A chaincode that an invocation touches, and what of it: from this, peers tell who must endorse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChaincodeCall {
+    /// The chaincode's name.
+    pub name: String,
+    /// The private data collections that are read or written.
+    pub collections: Vec<String>,
+    /// The collections are written and not read: then those may endorse who do not hold them.
+    pub no_private_reads: bool,
+    /// Nothing is written but private data: then the collections' own policies are enough.
+    pub no_public_writes: bool,
+}
+
+impl ChaincodeCall {
+    /// The public state of `name`.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), collections: Vec::new(), no_private_reads: false, no_public_writes: false }
+    }
+
+    /// One more collection.
+    #[must_use]
+    pub fn collection(mut self, name: impl Into<String>) -> Self {
+        self.collections.push(name.into());
+        self
+    }
+}
+
 /// A call of a chaincode: which one, with what.
 ///
 /// ```
@@ -50,6 +78,9 @@ pub struct Invocation {
     pub is_init: bool,
     /// What the client says about the language. The peers do not look at it, but it is part of the signed bytes.
     pub language: Language,
+    /// The chaincodes and collections that it touches, where the caller knows: for
+    /// finding endorsers. Left empty, the first endorser tells. Not part of what is sent.
+    pub interest: Vec<ChaincodeCall>,
 }
 
 impl Invocation {
@@ -61,6 +92,7 @@ impl Invocation {
             transient: BTreeMap::new(),
             is_init: false,
             language: Language::Golang,
+            interest: Vec::new(),
         }
     }
 
@@ -89,6 +121,13 @@ impl Invocation {
     #[must_use]
     pub fn init(mut self) -> Self {
         self.is_init = true;
+        self
+    }
+
+    /// Says that it touches this chaincode, which may be the invoked one. All that it touches must then be named.
+    #[must_use]
+    pub fn touching(mut self, call: ChaincodeCall) -> Self {
+        self.interest.push(call);
         self
     }
 
@@ -141,6 +180,17 @@ pub struct Proposal {
     /// The payload as the transaction carries it: without the transient values.
     pub(super) payload_for_tx: Bytes,
     bytes: Bytes,
+    channel: Option<ChannelName>,
+    chaincode: String,
+    has_transient: bool,
+    interest: Vec<ChaincodeCall>,
+}
+
+/// Why bytes are no proposal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("proposal is malformed: {reason}")]
+pub struct ProposalError {
+    pub(super) reason: String,
 }
 
 impl Proposal {
@@ -183,7 +233,78 @@ impl Proposal {
         }
         .encode_to_vec()
         .into();
-        Self { tx_id, channel_header, signature_header, payload_for_tx, bytes }
+        Self {
+            tx_id,
+            channel_header,
+            signature_header,
+            payload_for_tx,
+            bytes,
+            channel: channel.cloned(),
+            chaincode: invocation.chaincode.clone(),
+            has_transient: !invocation.transient.is_empty(),
+            interest: invocation.interest.clone(),
+        }
+    }
+
+    /// Reads what [`bytes`](Self::bytes) gave, perhaps in another process: where the key is elsewhere, a proposal may
+    /// have to wait. What it touches beside the invoked chaincode is not in the bytes.
+    ///
+    /// # Errors
+    /// [`ProposalError`], also when the transaction ID does not follow from nonce and creator.
+    pub fn decode(bytes: impl Into<Bytes>) -> Result<Self, ProposalError> {
+        fn part<M: prost::Message + Default>(what: &str, bytes: &Bytes) -> Result<M, ProposalError> {
+            M::decode(bytes.clone()).map_err(|error| ProposalError { reason: format!("{what}: {error}") })
+        }
+        let wrong = |reason: String| ProposalError { reason };
+        let bytes = bytes.into();
+        let proposal: protos::Proposal = part("proposal", &bytes)?;
+        let header: Header = part("header", &proposal.header)?;
+        let about: ChannelHeader = part("channel header", &header.channel_header)?;
+        let by: SignatureHeader = part("signature header", &header.signature_header)?;
+        let payload: protos::ChaincodeProposalPayload = part("payload", &proposal.payload)?;
+        let spec: protos::ChaincodeInvocationSpec = part("invocation", &payload.input)?;
+        let chaincode = spec.chaincode_spec.and_then(|spec| spec.chaincode_id).unwrap_or_default().name;
+        let tx_id = TxId::of(&by.nonce, &by.creator);
+        if about.tx_id != tx_id.as_str() {
+            return Err(wrong("transaction ID does not follow from nonce and creator".to_owned()));
+        }
+        let channel = match about.channel_id {
+            none if none.is_empty() => None,
+            name => Some(ChannelName::parse(name).map_err(|error| wrong(error.to_string()))?),
+        };
+        let has_transient = !payload.transient_map.is_empty();
+        let for_tx = protos::ChaincodeProposalPayload { input: payload.input, transient_map: BTreeMap::new() };
+        Ok(Self {
+            tx_id,
+            channel_header: header.channel_header,
+            signature_header: header.signature_header,
+            payload_for_tx: for_tx.encode_to_vec().into(),
+            bytes,
+            channel,
+            chaincode,
+            has_transient,
+            interest: Vec::new(),
+        })
+    }
+
+    /// The channel, where it is on one.
+    pub fn channel(&self) -> Option<&ChannelName> {
+        self.channel.as_ref()
+    }
+
+    /// The name of the invoked chaincode.
+    pub fn chaincode(&self) -> &str {
+        &self.chaincode
+    }
+
+    /// Whether there are values for the endorsers alone.
+    pub fn has_transient(&self) -> bool {
+        self.has_transient
+    }
+
+    /// See [`Invocation::interest`].
+    pub fn interest(&self) -> &[ChaincodeCall] {
+        &self.interest
     }
 
     /// The ID that the transaction will have.
@@ -194,6 +315,18 @@ impl Proposal {
     /// The encoded `protos.Proposal`: what is signed.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// SHA-256 of [`bytes`](Self::bytes): what an ECDSA signer elsewhere is given. (Ed25519 takes the bytes.)
+    pub fn digest(&self) -> [u8; 32] {
+        use sha2::{Digest as _, Sha256};
+        Sha256::digest(&self.bytes).into()
+    }
+
+    /// The proposal with a signature that was made elsewhere over [`bytes`](Self::bytes). It is not checked here.
+    #[must_use]
+    pub fn signed_with(self, signature: impl Into<Bytes>) -> SignedProposal {
+        SignedProposal { proposal: self, signature: signature.into() }
     }
 
     /// The encoded channel header.
