@@ -253,7 +253,7 @@ pub struct CheckCommitReadinessResult {
         ::prost::alloc::string::String,
         bool,
     >,
-    /// By MSP ID; from 3.0 on, and only for the organization that is asked.
+    /// By MSP ID; from 3.0 on. It names the whole type where nothing is approved.
     #[prost(btree_map = "string, message", tag = "2")]
     pub mismatches: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,

@@ -12,9 +12,9 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::client::lifecycle::{Approval, Commitment, LifecycleError};
+use crate::client::lifecycle::{Approval, Commitment, Installation, LifecycleError};
 use crate::client::{Channel, Client, Peer, SubmitError};
-use crate::fabric::names::PackageId;
+use crate::fabric::names::{MspId, PackageId};
 use crate::fabric::package::{Package, ccaas};
 use crate::opssc::calls::ChaincodeOps;
 use crate::opssc::chaincode_ops::{HistoryQuery, PackageType, Task as OpsTask, TaskStatus, TaskStatusUpdate};
@@ -230,8 +230,7 @@ impl Task<'_> {
             channel.lifecycle().committed(plan.chaincode()).await.map_err(|error| lifecycle_trouble(&error))?.map(
                 |committed| plan::Committed {
                     sequence: committed.definition.sequence,
-                    same_content: committed.definition.clone().with_defaults()
-                        == plan.definition.clone().with_defaults(),
+                    same_content: plan.definition.is_same(&committed.definition),
                     approved: committed.approvals.get(self.operations.client.msp_id()).copied().unwrap_or(false),
                 },
             );
@@ -287,21 +286,13 @@ impl Task<'_> {
     async fn install_on(&self, peer: &Peer, package: &Package, expected: &PackageId) -> Result<(), Trouble> {
         let begun = Instant::now();
         self.report(Some(peer.name()), Happening::Started(Step::Install));
-        let installed = self
-            .operations
-            .client
-            .peer_lifecycle(peer)
-            .install(package)
-            .await
-            .map_err(|error| lifecycle_trouble(&error))?;
-        if installed != *expected {
-            return Err(Trouble::definite(format!(
-                "{} calls the package {installed}, but it is {expected}",
-                peer.name()
-            )));
-        }
-        let finished =
-            Happening::Finished { step: Step::Install, elapsed: begun.elapsed(), detail: installed.to_string() };
+        let lifecycle = self.operations.client.peer_lifecycle(peer);
+        let installation = lifecycle.ensure_installed(package).await.map_err(|error| lifecycle_trouble(&error))?;
+        let detail = match installation {
+            Installation::New => expected.to_string(),
+            Installation::Already => format!("{expected} was there already"),
+        };
+        let finished = Happening::Finished { step: Step::Install, elapsed: begun.elapsed(), detail };
         self.report(Some(peer.name()), finished);
         Ok(())
     }
@@ -310,7 +301,7 @@ impl Task<'_> {
         let Found { plan, channel, .. } = self.found()?;
         let approval = channel
             .lifecycle()
-            .approve(&plan.definition, Some(package))
+            .ensure_approved(&plan.definition, Some(package))
             .await
             .map_err(|error| lifecycle_trouble(&error))?;
         Ok((Input::Approved, approval_in_words(&approval)))
@@ -324,18 +315,21 @@ impl Task<'_> {
             return Ok((Input::Committed, "it is committed already".to_owned()));
         }
         let Found { plan, channel, .. } = self.found()?;
-        let readiness =
-            channel.lifecycle().readiness(&plan.definition).await.map_err(|error| lifecycle_trouble(&error))?;
-        let missing: Vec<String> =
-            readiness.iter().filter(|(_, ready)| !**ready).map(|(organization, _)| organization.to_string()).collect();
-        let ready: Vec<String> =
-            readiness.iter().filter(|(_, ready)| **ready).map(|(organization, _)| organization.to_string()).collect();
-        let is_majority = ready.len() > missing.len();
+        let agreement =
+            channel.lifecycle().agreement(&plan.definition).await.map_err(|error| lifecycle_trouble(&error))?;
+        let named = |organizations: &mut dyn Iterator<Item = &MspId>| {
+            organizations.map(MspId::as_str).collect::<Vec<_>>().join(", ")
+        };
+        let (ready, missing) = (agreement.agreed().count(), agreement.missing().count());
         self.readiness_looks += 1;
-        if missing.is_empty() || (is_majority && self.readiness_looks >= LOOKS) {
-            return Ok((Input::Ready, format!("approved by {}", ready.join(", "))));
+        if missing == 0 || (ready > missing && self.readiness_looks >= LOOKS) {
+            return Ok((Input::Ready, format!("approved by {}", named(&mut agreement.agreed()))));
         }
-        Err(Trouble::doubtful(format!("the definition is not approved as proposed by {}", missing.join(", "))))
+        let missing = named(&mut agreement.missing());
+        Err(Trouble::doubtful(format!(
+            "the definition is not approved as proposed by {missing}{}",
+            agreement.in_words()
+        )))
     }
 
     /// Whether the proposed sequence is committed; another content under it cannot be made good.
@@ -344,13 +338,12 @@ impl Task<'_> {
         let committed =
             channel.lifecycle().committed(plan.chaincode()).await.map_err(|error| lifecycle_trouble(&error))?;
         let Some(committed) = committed else { return Ok(false) };
-        if committed.definition.sequence == plan.sequence()
-            && committed.definition.clone().with_defaults() != plan.definition.clone().with_defaults()
-        {
-            let sequence = plan.sequence();
-            return Err(Trouble::definite(format!("another definition is committed with sequence {sequence}")));
+        let (sequence, differences) = (plan.sequence(), plan.definition.differences(&committed.definition));
+        if committed.definition.sequence == sequence && !differences.is_empty() {
+            let chaincode = plan.chaincode().clone();
+            return Err(lifecycle_trouble(&LifecycleError::Differs { chaincode, sequence, differences }));
         }
-        Ok(committed.definition.sequence >= plan.sequence())
+        Ok(committed.definition.sequence >= sequence)
     }
 
     async fn commit(&self) -> Result<(Input, String), Trouble> {
@@ -360,7 +353,7 @@ impl Task<'_> {
         }
         let Found { plan, channel, .. } = self.found()?;
         let commitment =
-            channel.lifecycle().commit(&plan.definition).await.map_err(|error| lifecycle_trouble(&error))?;
+            channel.lifecycle().ensure_committed(&plan.definition).await.map_err(|error| lifecycle_trouble(&error))?;
         Ok((Input::Committed, commitment_in_words(&commitment)))
     }
 
@@ -407,6 +400,10 @@ fn lifecycle_trouble(error: &LifecycleError) -> Trouble {
 fn approval_in_words(approval: &Approval) -> String {
     match approval {
         Approval::New(committed) => format!("block {}", committed.block),
+        Approval::Changed { committed, from } => {
+            let from: Vec<String> = from.iter().map(ToString::to_string).collect();
+            format!("block {}, in place of another approval: {}", committed.block, from.join(", "))
+        }
         Approval::Already => "it was approved already".to_owned(),
     }
 }

@@ -133,7 +133,7 @@ impl Devnet {
         // Whoever commits must see all approvals.
         self.settled(channel).await;
         let first = &self.organizations()[0].msp_id;
-        let committed = self.admin(first)?.channel(channel.clone()).lifecycle().commit(definition).await;
+        let committed = self.admin(first)?.channel(channel.clone()).lifecycle().ensure_committed(definition).await;
         committed.map_err(|source| failed(first, "commit", definition, source))?;
         self.settled(channel).await;
         Ok(())
@@ -149,10 +149,11 @@ impl Devnet {
         let msp_id = &organization.msp_id;
         let client = self.admin(msp_id)?;
         for peer in client.peers() {
-            let installed = client.peer_lifecycle(peer).install(package).await;
+            let installed = client.peer_lifecycle(peer).ensure_installed(package).await;
             installed.map_err(|source| failed(msp_id, "install", definition, source))?;
         }
-        let approved = client.channel(channel.clone()).lifecycle().approve(definition, Some(package.id())).await;
+        let approved =
+            client.channel(channel.clone()).lifecycle().ensure_approved(definition, Some(package.id())).await;
         approved.map_err(|source| failed(msp_id, "approve", definition, source))?;
         Ok(())
     }

@@ -76,19 +76,19 @@ impl Consortium {
         let name = &definition.name;
         for (client, package) in self.clients.iter().zip(packages) {
             for peer in client.peers() {
-                let installed = client.peer_lifecycle(peer).install(package).await;
-                let installed = installed.unwrap_or_else(|error| panic!("install {name}: {error:?}"));
-                assert_eq!(installed, *package.id());
+                let installed = client.peer_lifecycle(peer).ensure_installed(package).await;
+                installed.unwrap_or_else(|error| panic!("install {name}: {error:?}"));
             }
             let lifecycle = client.channel(channel_name(channel)).lifecycle();
-            let approval = lifecycle.approve(definition, Some(package.id())).await;
+            let approval = lifecycle.ensure_approved(definition, Some(package.id())).await;
             approval.unwrap_or_else(|error| panic!("approve {name} for {}: {error:?}", client.msp_id()));
         }
         let lifecycle = self.clients[0].channel(channel_name(channel)).lifecycle();
         if lifecycle.committed(name).await.is_ok_and(|committed| {
             committed.is_some_and(|committed| committed.definition.sequence == definition.sequence)
         }) {
-            let commitment = lifecycle.commit(definition).await.expect("a definition that is committed already");
+            let commitment =
+                lifecycle.ensure_committed(definition).await.expect("a definition that is committed already");
             assert_eq!(commitment, Commitment::Already);
             return;
         }
@@ -102,7 +102,7 @@ impl Consortium {
             assert!(begin.elapsed() < PATIENCE, "{name} is not ready: {readiness:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        lifecycle.commit(definition).await.unwrap_or_else(|error| panic!("commit {name}: {error:?}"));
+        lifecycle.ensure_committed(definition).await.unwrap_or_else(|error| panic!("commit {name}: {error:?}"));
     }
 }
 

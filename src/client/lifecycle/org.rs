@@ -2,38 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::{LifecycleError, decode, malformed};
-use crate::client::channel::{Channel, EvaluateError};
+use super::{LifecycleError, absent, approvals, decode, malformed};
+use crate::client::channel::Channel;
 use crate::client::discovery;
-use crate::client::transact::{Committed, Endorsers, SubmitError};
+use crate::client::transact::{Committed, Endorsers};
 use crate::fabric::lifecycle::{
-    ChaincodeDefinition, approved_args, approved_package, committed_all_args, committed_args,
+    ChaincodeDefinition, approved_all_args, approved_args, approved_package, committed_all_args, committed_args,
 };
 use crate::fabric::names::{ChaincodeName, MspId, PackageId};
 use crate::fabric::tx::Invocation;
 use crate::pb::lifecycle::{
-    CheckCommitReadinessResult, QueryApprovedChaincodeDefinitionResult, QueryChaincodeDefinitionResult,
-    QueryChaincodeDefinitionsResult,
+    CheckCommitReadinessResult, QueryApprovedChaincodeDefinitionResult, QueryApprovedChaincodeDefinitionsResult,
+    QueryChaincodeDefinitionResult, QueryChaincodeDefinitionsResult,
 };
 use crate::runtime::retry::Backoff;
-
-/// What an approval did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Approval {
-    /// The organization approves it now.
-    New(Committed),
-    /// The organization had approved exactly this before.
-    Already,
-}
-
-/// What a commit of a definition did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Commitment {
-    /// The channel has the definition now.
-    New(Committed),
-    /// The channel had exactly this definition before.
-    Already,
-}
 
 /// What the own organization has approved.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +38,7 @@ pub struct CommittedDefinition {
 /// The chaincode definitions of a channel.
 #[derive(Debug, Clone)]
 pub struct OrgLifecycle {
-    channel: Channel,
+    pub(super) channel: Channel,
 }
 
 impl OrgLifecycle {
@@ -65,40 +47,19 @@ impl OrgLifecycle {
     }
 
     /// Approves a definition for the own organization and waits until an own peer has committed the approval. Only own
-    /// peers are asked.
+    /// peers are asked. [`ensure_approved`](Self::ensure_approved) is the form that may be repeated.
     ///
-    /// Cancel safety: a cancellation ends the wait; the approval may be committed all the same. Call it again.
+    /// Cancel safety: a cancellation ends the wait; the approval may be committed all the same.
     ///
     /// # Errors
-    /// [`LifecycleError`].
+    /// [`LifecycleError::Submit`], also when exactly this is approved already.
     pub async fn approve(
         &self,
         definition: &ChaincodeDefinition,
         package: Option<&PackageId>,
-    ) -> Result<Approval, LifecycleError> {
-        // Asked first: a peer of 2.5 endorses the same approval of a committed definition once more, with nothing in its
-        // write set, and the transaction then fails the endorsement policy.
-        if self.has_approved(definition, package).await {
-            return Ok(Approval::Already);
-        }
+    ) -> Result<Committed, LifecycleError> {
         let invocation = Invocation::lifecycle("ApproveChaincodeDefinitionForMyOrg", &definition.approve_args(package));
-        match self.channel.submit_with_retry(&invocation, Endorsers::Own, Backoff::conflicts()).await {
-            Ok(committed) => Ok(Approval::New(committed)),
-            // The same approval may have come in between. Fabric refuses it with a text for each case: what counts is what
-            // is approved.
-            Err(SubmitError::Endorse { .. } | SubmitError::Invalidated { .. })
-                if self.has_approved(definition, package).await =>
-            {
-                Ok(Approval::Already)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Whether exactly this is known to be approved.
-    async fn has_approved(&self, definition: &ChaincodeDefinition, package: Option<&PackageId>) -> bool {
-        let approved = self.query_approved(&definition.name, Some(definition.sequence)).await;
-        matches!(approved, Ok(Some(approved)) if approved.is(definition, package))
+        Ok(self.channel.submit_with_retry(&invocation, Endorsers::Own, Backoff::conflicts()).await?)
     }
 
     /// What the own organization has approved, of a sequence or the newest; `None` when nothing.
@@ -113,12 +74,8 @@ impl OrgLifecycle {
         sequence: Option<i64>,
     ) -> Result<Option<ApprovedDefinition>, LifecycleError> {
         const FUNCTION: &str = "QueryApprovedChaincodeDefinition";
-        let query = Invocation::lifecycle(FUNCTION, &approved_args(chaincode, sequence.unwrap_or(0)));
-        let Some(result) =
-            absent(self.channel.evaluate(&query).await, "could not fetch approved chaincode definition")?
-        else {
-            return Ok(None);
-        };
+        let result = self.query(FUNCTION, &approved_args(chaincode, sequence.unwrap_or(0))).await;
+        let Some(result) = absent(result, "could not fetch approved chaincode definition")? else { return Ok(None) };
         let approved: QueryApprovedChaincodeDefinitionResult = decode(FUNCTION, result)?;
         let package_id = approved_package(approved.source.as_ref())
             .map(PackageId::parse)
@@ -128,35 +85,72 @@ impl OrgLifecycle {
         Ok(Some(ApprovedDefinition { definition, package_id }))
     }
 
-    /// Which organizations have approved exactly this definition.
+    /// All approvals of the own organization on the channel. Peers know the function from Fabric 3.0 on.
+    ///
+    /// Cancel safety: a query has no effect.
+    ///
+    /// # Errors
+    /// [`LifecycleError`]; [`Unsupported`](LifecycleError::Unsupported) from a peer of Fabric 2.5.
+    pub async fn query_approved_all(&self) -> Result<Vec<ApprovedDefinition>, LifecycleError> {
+        const FUNCTION: &str = "QueryApprovedChaincodeDefinitions";
+        let result = self.query(FUNCTION, &approved_all_args()).await;
+        // What peers say of a function for which they have no access rule, because they do not have it.
+        let Some(result) = absent(result, "Unmapped policy for")? else {
+            return Err(LifecycleError::Unsupported { function: FUNCTION });
+        };
+        let list: QueryApprovedChaincodeDefinitionsResult = decode(FUNCTION, result)?;
+        list.approved_chaincode_definitions
+            .into_iter()
+            .map(|one| {
+                let package_id = approved_package(one.source.as_ref())
+                    .map(PackageId::parse)
+                    .transpose()
+                    .map_err(malformed(FUNCTION))?;
+                let definition = ChaincodeDefinition {
+                    name: ChaincodeName::parse(one.name).map_err(malformed(FUNCTION))?,
+                    version: one.version,
+                    sequence: one.sequence,
+                    endorsement_plugin: one.endorsement_plugin,
+                    validation_plugin: one.validation_plugin,
+                    validation_parameter: one.validation_parameter,
+                    collections: one.collections,
+                    init_required: one.init_required,
+                };
+                Ok(ApprovedDefinition { definition, package_id })
+            })
+            .collect()
+    }
+
+    /// Which organizations have approved exactly this definition. [`agreement`](Self::agreement) also tells why the
+    /// others have not.
     ///
     /// Cancel safety: a query has no effect.
     ///
     /// # Errors
     /// [`LifecycleError`], also when the sequence is not the next one.
     pub async fn readiness(&self, definition: &ChaincodeDefinition) -> Result<BTreeMap<MspId, bool>, LifecycleError> {
+        approvals("CheckCommitReadiness", self.check_readiness(definition).await?.approvals)
+    }
+
+    pub(super) async fn check_readiness(
+        &self,
+        definition: &ChaincodeDefinition,
+    ) -> Result<CheckCommitReadinessResult, LifecycleError> {
         const FUNCTION: &str = "CheckCommitReadiness";
-        let query = Invocation::lifecycle(FUNCTION, &definition.readiness_args());
-        let result: CheckCommitReadinessResult = decode(FUNCTION, self.channel.evaluate(&query).await?)?;
-        approvals(FUNCTION, result.approvals)
+        decode(FUNCTION, self.query(FUNCTION, &definition.readiness_args()).await?)
     }
 
     /// Commits a definition with the endorsements of organizations that have approved it, and waits until an own peer
-    /// has committed it.
+    /// has committed it. [`ensure_committed`](Self::ensure_committed) is the form that may be repeated.
     ///
-    /// Cancel safety: a cancellation ends the wait; the definition may be committed all the same. Call it again.
+    /// Cancel safety: a cancellation ends the wait; the definition may be committed all the same.
     ///
     /// # Errors
-    /// [`LifecycleError`].
-    pub async fn commit(&self, definition: &ChaincodeDefinition) -> Result<Commitment, LifecycleError> {
-        let approvals = match self.readiness(definition).await {
-            Ok(approvals) => approvals,
-            // The sequence is not the next one: perhaps because it is done.
-            Err(error) if error.refusal().is_some() => return self.committed_or(definition, error).await,
-            Err(error) => return Err(error),
-        };
+    /// [`LifecycleError`]; [`NotReady`](LifecycleError::NotReady) while too few organizations agree.
+    pub async fn commit(&self, definition: &ChaincodeDefinition) -> Result<Committed, LifecycleError> {
+        let readiness = self.readiness(definition).await?;
         let agreed: Vec<MspId> =
-            approvals.iter().filter(|(_, approved)| **approved).map(|(msp_id, _)| msp_id.clone()).collect();
+            readiness.iter().filter(|(_, approved)| **approved).map(|(msp_id, _)| msp_id.clone()).collect();
         let needed = discovery::view(&self.channel)
             .await
             .ok()
@@ -165,18 +159,12 @@ impl OrgLifecycle {
             .max(1);
         if agreed.len() < needed {
             let (chaincode, sequence) = (definition.name.clone(), definition.sequence);
-            return Err(LifecycleError::NotReady { chaincode, sequence, approvals, needed });
+            let agreement = self.agreement(definition).await?;
+            return Err(LifecycleError::NotReady { chaincode, sequence, agreement, needed });
         }
         let invocation = Invocation::lifecycle("CommitChaincodeDefinition", &definition.commit_args());
         let endorsers = Endorsers::AtLeast { needed, of: agreed };
-        match self.channel.submit_with_retry(&invocation, endorsers, Backoff::conflicts()).await {
-            Ok(committed) => Ok(Commitment::New(committed)),
-            // Another organization may have been faster.
-            Err(error @ (SubmitError::Endorse { .. } | SubmitError::Invalidated { .. })) => {
-                self.committed_or(definition, error.into()).await
-            }
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.channel.submit_with_retry(&invocation, endorsers, Backoff::conflicts()).await?)
     }
 
     /// The channel's definition of a chaincode; `None` when it has none.
@@ -187,8 +175,8 @@ impl OrgLifecycle {
     /// [`LifecycleError`].
     pub async fn committed(&self, chaincode: &ChaincodeName) -> Result<Option<CommittedDefinition>, LifecycleError> {
         const FUNCTION: &str = "QueryChaincodeDefinition";
-        let query = Invocation::lifecycle(FUNCTION, &committed_args(chaincode));
-        let Some(result) = absent(self.channel.evaluate(&query).await, "is not defined")? else { return Ok(None) };
+        let result = self.query(FUNCTION, &committed_args(chaincode)).await;
+        let Some(result) = absent(result, "is not defined")? else { return Ok(None) };
         let mut committed: QueryChaincodeDefinitionResult = decode(FUNCTION, result)?;
         let approvals = approvals(FUNCTION, std::mem::take(&mut committed.approvals))?;
         let definition = ChaincodeDefinition::from_committed(chaincode.clone(), committed);
@@ -203,8 +191,8 @@ impl OrgLifecycle {
     /// [`LifecycleError`].
     pub async fn committed_all(&self) -> Result<Vec<CommittedDefinition>, LifecycleError> {
         const FUNCTION: &str = "QueryChaincodeDefinitions";
-        let query = Invocation::lifecycle(FUNCTION, &committed_all_args());
-        let list: QueryChaincodeDefinitionsResult = decode(FUNCTION, self.channel.evaluate(&query).await?)?;
+        let list: QueryChaincodeDefinitionsResult =
+            decode(FUNCTION, self.query(FUNCTION, &committed_all_args()).await?)?;
         list.chaincode_definitions
             .into_iter()
             .map(|one| {
@@ -223,46 +211,7 @@ impl OrgLifecycle {
             .collect()
     }
 
-    /// Success when the channel has the definition, else `error`.
-    async fn committed_or(
-        &self,
-        definition: &ChaincodeDefinition,
-        error: LifecycleError,
-    ) -> Result<Commitment, LifecycleError> {
-        match self.committed(&definition.name).await {
-            Ok(Some(committed))
-                if committed.definition.clone().with_defaults() == definition.clone().with_defaults() =>
-            {
-                Ok(Commitment::Already)
-            }
-            _ => Err(error),
-        }
-    }
-}
-
-impl ApprovedDefinition {
-    /// Whether this is the approval of `definition` with `package`.
-    pub fn is(&self, definition: &ChaincodeDefinition, package: Option<&PackageId>) -> bool {
-        self.package_id.as_ref() == package
-            && self.definition.clone().with_defaults() == definition.clone().with_defaults()
-    }
-}
-
-fn approvals(
-    function: &'static str,
-    approvals: BTreeMap<String, bool>,
-) -> Result<BTreeMap<MspId, bool>, LifecycleError> {
-    approvals
-        .into_iter()
-        .map(|(msp_id, approved)| Ok((MspId::parse(msp_id).map_err(malformed(function))?, approved)))
-        .collect()
-}
-
-/// `_lifecycle` knows no status for "there is none": it tells with these words.
-fn absent<T>(result: Result<T, EvaluateError>, words: &str) -> Result<Option<T>, EvaluateError> {
-    match result {
-        Ok(result) => Ok(Some(result)),
-        Err(error) if error.refusal().is_some_and(|(_, message)| message.contains(words)) => Ok(None),
-        Err(error) => Err(error),
+    async fn query(&self, function: &str, argument: &impl prost::Message) -> Result<bytes::Bytes, LifecycleError> {
+        Ok(self.channel.evaluate(&Invocation::lifecycle(function, argument)).await?)
     }
 }

@@ -420,9 +420,9 @@ async fn a_repeated_approval_is_recognized_by_what_is_approved() {
     });
     let net = Net::new(vec![peer], vec![]).await;
     let lifecycle = net.channel.lifecycle();
-    assert_eq!(lifecycle.approve(&definition, None).await.unwrap(), super::lifecycle::Approval::Already);
+    assert_eq!(lifecycle.ensure_approved(&definition, None).await.unwrap(), super::lifecycle::Approval::Already);
     let other = ChaincodeDefinition { version: "2".to_owned(), ..definition };
-    assert!(lifecycle.approve(&other, None).await.is_err());
+    assert!(lifecycle.ensure_approved(&other, None).await.is_err());
 }
 
 /// Workers run on any thread: what they wait for must be able to move.
@@ -439,9 +439,9 @@ fn futures_move_between_threads(
     fn moves<T: Send>(_: T) {}
     moves(channel.submit_with_retry(invocation, Endorsers::Majority, Backoff::conflicts()));
     moves(channel.evaluate(invocation));
-    moves(channel.lifecycle().approve(definition, None));
-    moves(channel.lifecycle().commit(definition));
-    moves(client.peer_lifecycle(peer).install(package));
+    moves(channel.lifecycle().ensure_approved(definition, None));
+    moves(channel.lifecycle().ensure_committed(definition));
+    moves(client.peer_lifecycle(peer).ensure_installed(package));
     moves(client.join(peer, block));
     moves(client.genesis_block(channel.name()));
     moves(client.newest_config_block(channel.name()));

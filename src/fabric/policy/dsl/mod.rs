@@ -16,6 +16,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 pub use opssc::parse_opssc;
+pub(crate) use print::describe;
 pub use print::print;
 
 use super::PolicyError;

@@ -1,5 +1,7 @@
 //! Policies back to text.
 
+use std::fmt;
+
 use super::{PolicyError, principal, role_of};
 use crate::pb::common::signature_policy::Type;
 use crate::pb::common::{SignaturePolicy, SignaturePolicyEnvelope};
@@ -22,6 +24,46 @@ pub fn print(policy: &SignaturePolicyEnvelope) -> Result<String, PolicyError> {
         _ => write(rule, policy, &mut text)?,
     }
     Ok(text)
+}
+
+/// What a policy means, for people and for comparing: every policy has a text here, also one that no text makes, and
+/// policies that differ only in how they are encoded have the same.
+///
+/// # Errors
+/// Whatever `out` says.
+pub(crate) fn describe(policy: &SignaturePolicyEnvelope, out: &mut dyn fmt::Write) -> fmt::Result {
+    if policy.version != 0 {
+        write!(out, "version {} ", policy.version)?;
+    }
+    match &policy.rule {
+        Some(rule) => describe_rule(rule, policy, out),
+        None => out.write_str("no rule"),
+    }
+}
+
+fn describe_rule(rule: &SignaturePolicy, policy: &SignaturePolicyEnvelope, out: &mut dyn fmt::Write) -> fmt::Result {
+    match &rule.r#type {
+        Some(Type::SignedBy(number)) => {
+            let identity = usize::try_from(*number).ok().and_then(|at| policy.identities.get(at));
+            match (identity, identity.and_then(role_of)) {
+                (_, Some((msp_id, role))) => write!(out, "'{}.{role}'", msp_id.escape_debug()),
+                (Some(other), None) => {
+                    write!(out, "principal {} ", other.principal_classification)?;
+                    other.principal.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+                }
+                (None, _) => write!(out, "identity {number}, which is none"),
+            }
+        }
+        Some(Type::NOutOf(gate)) => {
+            write!(out, "OutOf({}", gate.n)?;
+            for rule in &gate.rules {
+                out.write_str(", ")?;
+                describe_rule(rule, policy, out)?;
+            }
+            out.write_char(')')
+        }
+        None => out.write_str("an empty rule"),
+    }
 }
 
 fn write(rule: &SignaturePolicy, policy: &SignaturePolicyEnvelope, out: &mut String) -> Result<(), PolicyError> {

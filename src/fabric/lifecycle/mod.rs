@@ -5,7 +5,11 @@
 //!
 //! Source: `fabric-protos/peer/lifecycle/lifecycle.proto`, Fabric 3.1.5 `core/chaincode/lifecycle`.
 
+mod difference;
+
 use bytes::Bytes;
+
+pub use difference::{Difference, Field, Part};
 
 use crate::fabric::names::{ChaincodeName, PackageId};
 use crate::pb::lifecycle as pb;
@@ -75,6 +79,16 @@ impl ChaincodeDefinition {
             self.collections = Some(CollectionConfigPackage::default());
         }
         self
+    }
+
+    /// Whether the peers take the two for the same definition.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.clone().with_defaults() == other.clone().with_defaults()
+    }
+
+    /// In what `found` differs from this definition; nothing where the peers take both for the same.
+    pub fn differences(&self, found: &Self) -> Vec<Difference> {
+        difference::between(self, found)
     }
 
     /// The argument of `ApproveChaincodeDefinitionForMyOrg`. Without a package the definition is approved, but the
