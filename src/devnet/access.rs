@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use prost::Message as _;
 
-use crate::fabric::config::{BatchLimits, ChannelConfig, ConfigError};
+use crate::fabric::config::{BatchLimits, ChannelConfig, ConfigError, Consensus};
 use crate::fabric::identity::{Creator, Identity};
 use crate::fabric::policy::PolicyError;
 use crate::pb::common::{Block, Config, ConfigGroup, Envelope, Payload, SignatureHeader};
@@ -65,6 +65,16 @@ impl Access {
     /// The configuration itself.
     pub(crate) fn config(&self) -> &Config {
         self.config.config()
+    }
+
+    /// The channel's name.
+    pub(crate) fn channel(&self) -> &str {
+        self.config.channel().as_str()
+    }
+
+    /// How the orderers agree.
+    pub(crate) fn consensus(&self) -> &Consensus {
+        self.config.consensus()
     }
 
     /// Its number.

@@ -18,11 +18,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::access::Signed;
+use super::faults::Faults;
 use super::ledger::BlockStore;
 use crate::pb::common::{Block, ChannelHeader, Envelope, HeaderType, Payload, SignatureHeader, Status};
 use crate::pb::orderer::seek_info::{SeekBehavior, SeekContentType};
 use crate::pb::orderer::{SeekInfo, seek_position};
-use crate::runtime::Workers;
+use crate::runtime::{CancellationToken, Workers};
 
 /// How far the clocks of client and node may be apart.
 const TIME_WINDOW: Duration = Duration::from_mins(15);
@@ -36,6 +37,11 @@ pub(crate) trait Feed: Send + Sync + 'static {
 
     /// Whether whoever signed may read now.
     fn may_read(&self, signed: &Signed) -> bool;
+
+    /// Is cancelled when the channel is given up here.
+    fn ended(&self) -> CancellationToken {
+        CancellationToken::new()
+    }
 }
 
 /// How a service shows blocks and statuses.
@@ -53,9 +59,10 @@ pub(crate) trait Render: Send + Sync + 'static {
 /// A stream of responses.
 pub(crate) type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, tonic::Status>> + Send + 'static>>;
 
-/// Answers the seek requests of one stream, one after the other.
+/// Answers the seek requests of one stream, one after the other. `faults` are those of the node.
 pub(crate) fn serve<R, L>(
     workers: &Workers,
+    faults: &Faults,
     mut requests: Streaming<Envelope>,
     lookup: L,
     render: R,
@@ -65,9 +72,10 @@ where
     L: Fn(&str) -> Option<Arc<dyn Feed>> + Send + Sync + 'static,
 {
     let (responses, receiver) = mpsc::channel(BUFFERED);
+    let faults = faults.clone();
     workers.spawn("deliver", async move {
         while let Some(Ok(envelope)) = requests.next().await {
-            let status = deliver(&envelope, &lookup, &render, &responses).await;
+            let status = deliver(&envelope, &faults, &lookup, &render, &responses).await;
             let Some(status) = status else { break };
             if responses.send(Ok(render.status(status))).await.is_err() || status != Status::Success {
                 break;
@@ -84,13 +92,12 @@ struct Request {
     signed: Signed,
 }
 
-fn parse(envelope: &Envelope) -> Option<Request> {
+fn parse(envelope: &Envelope, now: SystemTime) -> Option<Request> {
     let payload = Payload::decode(envelope.payload.clone()).ok()?;
     let header = payload.header?;
     let channel = ChannelHeader::decode(header.channel_header).ok()?;
     let signature = SignatureHeader::decode(header.signature_header).ok()?;
     let sent = channel.timestamp.as_ref().and_then(|time| SystemTime::try_from(*time).ok())?;
-    let now = SystemTime::now();
     let apart = now.duration_since(sent).or_else(|_| sent.duration_since(now)).ok()?;
     (apart <= TIME_WINDOW).then(|| Request {
         channel: channel.channel_id,
@@ -106,11 +113,12 @@ fn parse(envelope: &Envelope) -> Option<Request> {
 /// Delivers what one request asks for. `None` when the client has gone.
 async fn deliver<R: Render>(
     envelope: &Envelope,
+    faults: &Faults,
     lookup: &(impl Fn(&str) -> Option<Arc<dyn Feed>> + Send + Sync),
     render: &R,
     responses: &mpsc::Sender<Result<R::Response, tonic::Status>>,
 ) -> Option<Status> {
-    let Some(request) = parse(envelope) else { return Some(Status::BadRequest) };
+    let Some(request) = parse(envelope, faults.now()) else { return Some(Status::BadRequest) };
     let Some(feed) = lookup(&request.channel) else { return Some(Status::NotFound) };
     let Ok(seek) = SeekInfo::decode(request.seek) else { return Some(Status::BadRequest) };
     if !feed.may_read(&request.signed) {
@@ -122,6 +130,7 @@ async fn deliver<R: Render>(
         Err(status) => return Some(status),
     };
     let mut watch = feed.blocks().watch();
+    let ended = feed.ended();
     let mut number = start;
     loop {
         let block = loop {
@@ -139,6 +148,7 @@ async fn deliver<R: Render>(
             tokio::select! {
                 changed = watch.changed() => changed.ok()?,
                 () = responses.closed() => return None,
+                () = ended.cancelled() => return Some(Status::ServiceUnavailable),
             }
         };
         if !feed.may_read(&request.signed) {

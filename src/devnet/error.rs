@@ -63,6 +63,22 @@ pub enum DevnetError {
         /// Its words.
         reason: String,
     },
+    /// What an earlier run has kept cannot be taken up.
+    #[error("{what}, which an earlier run has kept, cannot be taken up: {reason}")]
+    Kept {
+        /// What.
+        what: String,
+        /// Why not.
+        reason: String,
+    },
+    /// An orderer did not take a channel.
+    #[error("orderer {orderer} did not join a channel: {reason}")]
+    Order {
+        /// Which orderer.
+        orderer: String,
+        /// Its words.
+        reason: String,
+    },
     /// There is no node of that name.
     #[error("no node is called {0}")]
     NoNode(String),

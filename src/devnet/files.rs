@@ -3,12 +3,18 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A file or folder that could not be written.
+/// A file or folder that could not be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("{} could not be written", path.display())]
+#[error("{} could not be read or written", path.display())]
 pub struct FileError {
     path: PathBuf,
     source: io::Error,
+}
+
+impl FileError {
+    pub(crate) fn new(path: &Path, source: io::Error) -> Self {
+        Self { path: path.to_owned(), source }
+    }
 }
 
 /// Creates `folder` and those above it.

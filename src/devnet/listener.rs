@@ -1,4 +1,4 @@
-//! One TLS listener for a node's gRPC services, which can be cut off at once.
+//! TLS listeners for a node's services, which can be cut off at once.
 //!
 //! A module of its own because a node that is stopped must be gone for its clients as a killed process is: its port
 //! refuses, its connections and streams break. A graceful end would hide the faults that this network is there to show.
@@ -9,14 +9,21 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::TcpListener;
+use rustls::server::WebPkiClientVerifier;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tonic::service::Routes;
 
+use super::disturb;
+use super::faults::Faults;
+use super::orderer::{Orderer, answer_admin};
 use crate::runtime::Workers;
 
 /// How many bytes a message may have, in both directions: the limit of Fabric's nodes.
@@ -76,24 +83,78 @@ pub(crate) fn port_of(listener: &TcpListener) -> Result<u16, ListenError> {
     listener.local_addr().map(|address| address.port()).map_err(|source| ListenError::Bind { address: unknown, source })
 }
 
-/// What a listener shows to clients.
-pub(crate) fn tls_acceptor(certificate_pem: &str, key_pem: &str) -> Result<TlsAcceptor, ListenError> {
-    let certificates = CertificateDer::pem_slice_iter(certificate_pem.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(ListenError::Pem)?;
+/// What a listener shows to clients, and speaks with them (`h2`, `http/1.1`). With `client_roots`, in PEM, it lets only
+/// those in that show a certificate of them.
+pub(crate) fn tls_acceptor(
+    certificate_pem: &str,
+    key_pem: &str,
+    client_roots: Option<&str>,
+    protocol: &str,
+) -> Result<TlsAcceptor, ListenError> {
+    let certificates = pem_certificates(certificate_pem)?;
     let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(ListenError::Pem)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key))
         .map_err(ListenError::Tls)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    let builder = match client_roots {
+        None => builder.with_no_client_auth(),
+        Some(pem) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in pem_certificates(pem)? {
+                roots.add(certificate).map_err(ListenError::Tls)?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .build()
+                .map_err(|error| ListenError::Tls(rustls::Error::General(error.to_string())))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_single_cert(certificates, key).map_err(ListenError::Tls)?;
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Serves `routes` until `workers` are cancelled, which also breaks all connections.
-pub(crate) fn serve(listener: TcpListener, tls: TlsAcceptor, routes: Routes, workers: &Workers) {
-    let routes = routes.prepare();
+fn pem_certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, ListenError> {
+    CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(ListenError::Pem)
+}
+
+/// Serves the gRPC services `routes` until `workers` are cancelled, which also breaks all connections.
+pub(crate) fn serve(listener: TcpListener, tls: TlsAcceptor, routes: Routes, faults: Faults, workers: &Workers) {
+    let routes = TowerToHyperService::new(routes.prepare());
+    let inside = workers.clone();
+    accept(listener, tls, workers, move |stream| {
+        let mut http = hyper::server::conn::http2::Builder::new(OnWorkers(inside.clone()));
+        http.timer(TokioTimer::new()).max_concurrent_streams(2500);
+        let (routes, faults) = (routes.clone(), faults.clone());
+        let service = service_fn(move |request| disturb::call(routes.clone(), faults.clone(), request));
+        async move { http.serve_connection(TokioIo::new(stream), service).await }
+    });
+}
+
+/// Serves an orderer's administrators over HTTP until `workers` are cancelled.
+pub(crate) fn serve_admin(listener: TcpListener, tls: TlsAcceptor, orderer: Arc<Orderer>, workers: &Workers) {
+    accept(listener, tls, workers, move |stream| {
+        let orderer = Arc::clone(&orderer);
+        let service = service_fn(move |request| {
+            let orderer = Arc::clone(&orderer);
+            async move {
+                orderer.faults().before_call().await;
+                Ok::<_, Infallible>(answer_admin(orderer, request).await)
+            }
+        });
+        let mut http = hyper::server::conn::http1::Builder::new();
+        http.timer(TokioTimer::new());
+        async move { http.serve_connection(TokioIo::new(stream), service).await }
+    });
+}
+
+/// Takes connections until `workers` are cancelled and serves each as `serve` says.
+fn accept<S, F>(listener: TcpListener, tls: TlsAcceptor, workers: &Workers, serve: S)
+where
+    S: Fn(TlsStream<TcpStream>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<(), hyper::Error>> + Send,
+{
     let inside = workers.clone();
     workers.spawn("listener", async move {
         loop {
@@ -106,7 +167,7 @@ pub(crate) fn serve(listener: TcpListener, tls: TlsAcceptor, routes: Routes, wor
                     continue;
                 }
             };
-            let (tls, routes, connection) = (tls.clone(), routes.clone(), inside.clone());
+            let (tls, serve) = (tls.clone(), serve.clone());
             inside.spawn("connection", async move {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(error = %error, "connection without TCP_NODELAY");
@@ -119,10 +180,7 @@ pub(crate) fn serve(listener: TcpListener, tls: TlsAcceptor, routes: Routes, wor
                     }
                     Err(_) => return Ok(()),
                 };
-                let mut http = hyper::server::conn::http2::Builder::new(OnWorkers(connection));
-                http.timer(TokioTimer::new()).max_concurrent_streams(2500);
-                let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes)).await;
-                if let Err(error) = served {
+                if let Err(error) = serve(stream).await {
                     tracing::debug!(error = %error, "connection ended");
                 }
                 Ok(())

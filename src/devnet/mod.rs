@@ -1,12 +1,14 @@
 //! The embedded network: peers, orderers and a small real ledger in one process, for trying and testing.
 //!
-//! Not for production: it keeps no history on disk, orders without consensus, and trusts its own process.
+//! Not for production: it orders without consensus, and trusts its own process.
 
 mod access;
 mod crypto;
 mod deliver;
 mod deploy;
+mod disturb;
 mod error;
+mod faults;
 mod files;
 mod genesis;
 mod ledger;
@@ -16,10 +18,12 @@ mod network;
 mod orderer;
 mod peer;
 mod profile;
+mod storage;
 
 pub use crypto::{CryptoError, FoldersError};
 pub use deploy::DeployError;
 pub use error::DevnetError;
+pub use faults::Faults;
 pub use files::FileError;
 pub use listener::ListenError;
 pub use network::{Builder, Devnet, NodeAddress, Organization};

@@ -91,6 +91,9 @@ pub(crate) struct CommandLine<'a> {
     pub(crate) orderer: &'a str,
     pub(crate) orderer_fqdn: &'a str,
     pub(crate) orderer_tls_ca: &'a Path,
+    pub(crate) orderer_admin: &'a str,
+    pub(crate) admin_tls_certificate: &'a Path,
+    pub(crate) admin_tls_key: &'a Path,
 }
 
 /// Writes the settings that Fabric's `peer` command needs in any case into `folder`.
@@ -107,6 +110,13 @@ impl CommandLine<'_> {
             self.orderer_tls_ca.display(),
             self.orderer_fqdn
         );
+        let osnadmin = format!(
+            "-o {} --ca-file {} --client-cert {} --client-key {}",
+            self.orderer_admin,
+            self.orderer_tls_ca.display(),
+            self.admin_tls_certificate.display(),
+            self.admin_tls_key.display(),
+        );
         let lines = [
             ("FABRIC_CFG_PATH", config.display().to_string()),
             ("CORE_PEER_LOCALMSPID", self.msp_id.to_owned()),
@@ -115,6 +125,7 @@ impl CommandLine<'_> {
             ("CORE_PEER_TLS_ENABLED", "true".to_owned()),
             ("CORE_PEER_TLS_ROOTCERT_FILE", self.peer_tls_ca.display().to_string()),
             ("ORDERER_ARGS", orderer),
+            ("OSNADMIN_ARGS", osnadmin),
         ];
         let text = lines.map(|(name, value)| format!("export {name}='{}'\n", value.replace('\'', "'\\''"))).concat();
         files::write(script, text)

@@ -19,6 +19,12 @@ impl BlockStore {
         Self { blocks: RwLock::new(vec![genesis]), height: watch::Sender::new(1) }
     }
 
+    /// A chain of the blocks that there are already; the first has the number 0, and there is at least one.
+    pub(crate) fn of(blocks: Vec<Arc<Block>>) -> Self {
+        let height = blocks.len() as u64;
+        Self { blocks: RwLock::new(blocks), height: watch::Sender::new(height) }
+    }
+
     /// How many blocks there are.
     pub(crate) fn height(&self) -> u64 {
         *self.height.borrow()

@@ -2,6 +2,7 @@
 //!
 //! A module of its own because it is the only public face of the embedded network beside the wire.
 
+mod describe;
 mod follow;
 mod neighbours;
 mod node;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use self::node::Node;
 pub use self::plan::Builder;
 use super::error::DevnetError;
+use super::faults::Faults;
 use super::orderer::Chains;
 use super::peer::{Contracts, Hosts};
 use crate::chaincode::Contract;
@@ -39,6 +41,10 @@ pub struct Organization {
     pub admin_certificate: PathBuf,
     /// The administrator's key.
     pub admin_key: PathBuf,
+    /// The TLS certificate that the administrator shows, to an orderer's channel participation service above all.
+    pub admin_tls_certificate: PathBuf,
+    /// The key of that certificate.
+    pub admin_tls_key: PathBuf,
     /// The MSP folder of an ordinary user (a client).
     pub user_msp: PathBuf,
     /// The certificate of its TLS authority.
@@ -65,6 +71,8 @@ pub struct NodeAddress {
     pub fqdn: String,
     /// `127.0.0.1:port`.
     pub address: String,
+    /// Where an orderer listens for its administrators (channel participation, over mutual TLS).
+    pub admin: Option<String>,
 }
 
 /// A running network. Dropping it stops all its nodes.
@@ -153,6 +161,14 @@ impl Devnet {
                 () = workers.cancelled() => {}
             }
         }
+    }
+
+    /// The switches of a node: what is to go wrong with it.
+    ///
+    /// # Errors
+    /// [`DevnetError::NoNode`].
+    pub fn faults(&self, name: &str) -> Result<Faults, DevnetError> {
+        Ok(self.node(name)?.faults().clone())
     }
 
     fn node(&self, name: &str) -> Result<&Node, DevnetError> {

@@ -10,17 +10,30 @@ use super::NodeAddress;
 use super::follow;
 use super::neighbours::Neighbours;
 use crate::devnet::error::DevnetError;
+use crate::devnet::faults::Faults;
 use crate::devnet::listener::{self, MAX_MESSAGE_BYTES};
-use crate::devnet::orderer::{Chains, OrdererService};
+use crate::devnet::orderer::{Chains, Orderer, OrdererService};
 use crate::devnet::peer::{Peer, Topology};
 use crate::pb::orderer::atomic_broadcast_server::AtomicBroadcastServer;
 use crate::runtime::Workers;
 
 /// What a node does.
-#[derive(Debug)]
 pub(super) enum Role {
-    Orderer,
+    Orderer(Arc<Orderer>, Admin),
     Peer(Arc<Peer>, Arc<Neighbours>),
+}
+
+/// Where an orderer listens for its administrators.
+pub(super) struct Admin {
+    pub(super) port: u16,
+    pub(super) tls: TlsAcceptor,
+}
+
+/// The ports that a node holds before it serves.
+pub(super) struct Listeners {
+    pub(super) services: TcpListener,
+    /// Of an orderer.
+    pub(super) admin: Option<TcpListener>,
 }
 
 /// One node.
@@ -29,7 +42,7 @@ pub(super) struct Node {
     pub(super) port: u16,
     pub(super) tls: TlsAcceptor,
     pub(super) role: Role,
-    /// The ordering service, which an orderer serves and a peer follows.
+    /// The ordering service, which a peer follows.
     pub(super) chains: Arc<Chains>,
     pub(super) running: Mutex<Option<Workers>>,
 }
@@ -41,11 +54,23 @@ impl std::fmt::Debug for Node {
 }
 
 impl Node {
-    /// Takes the node's port again.
-    pub(super) async fn bind(&self) -> Result<TcpListener, DevnetError> {
-        listener::bind_again(self.port)
-            .await
-            .map_err(|source| DevnetError::Listen { node: self.address.name.clone(), source })
+    /// Takes the node's ports again.
+    pub(super) async fn bind(&self) -> Result<Listeners, DevnetError> {
+        let failed = |source| DevnetError::Listen { node: self.address.name.clone(), source };
+        let services = listener::bind_again(self.port).await.map_err(failed)?;
+        let admin = match &self.role {
+            Role::Orderer(_, admin) => Some(listener::bind_again(admin.port).await.map_err(failed)?),
+            Role::Peer(..) => None,
+        };
+        Ok(Listeners { services, admin })
+    }
+
+    /// What is wrong with it on purpose.
+    pub(super) fn faults(&self) -> &Faults {
+        match &self.role {
+            Role::Orderer(orderer, _) => orderer.faults(),
+            Role::Peer(peer, _) => peer.faults(),
+        }
     }
 
     /// What the node's workers run under, while it runs.
@@ -56,21 +81,25 @@ impl Node {
     /// The peer that it is, if it is one.
     pub(super) fn peer(&self) -> Option<&Arc<Peer>> {
         match &self.role {
-            Role::Orderer => None,
+            Role::Orderer(..) => None,
             Role::Peer(peer, _) => Some(peer),
         }
     }
 
-    /// Serves on `listener`, in a branch of `network`. A node that runs is left alone.
-    pub(super) fn start(&self, listener: TcpListener, network: &Workers) {
+    /// Serves on `listeners`, in a branch of `network`. A node that runs is left alone.
+    pub(super) fn start(&self, listeners: Listeners, network: &Workers) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.is_some() {
             return;
         }
         let workers = network.child();
         let routes = match &self.role {
-            Role::Orderer => {
-                let service = OrdererService { chains: Arc::clone(&self.chains), workers: workers.clone() };
+            Role::Orderer(orderer, admin) => {
+                if let Some(listener) = listeners.admin {
+                    listener::serve_admin(listener, admin.tls.clone(), Arc::clone(orderer), &workers);
+                }
+                orderer.set_up(true);
+                let service = OrdererService { orderer: Arc::clone(orderer), workers: workers.clone() };
                 Routes::new(
                     AtomicBroadcastServer::new(service)
                         .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -83,7 +112,7 @@ impl Node {
                 peer.services(Arc::clone(neighbours) as Arc<dyn Topology>, &workers)
             }
         };
-        listener::serve(listener, self.tls.clone(), routes, &workers);
+        listener::serve(listeners.services, self.tls.clone(), routes, self.faults().clone(), &workers);
         *running = Some(workers);
     }
 
@@ -92,8 +121,9 @@ impl Node {
         let workers = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(workers) = workers else { return };
         workers.cancel();
-        if let Role::Peer(_, neighbours) = &self.role {
-            neighbours.up(&self.address.fqdn, false);
+        match &self.role {
+            Role::Orderer(orderer, _) => orderer.set_up(false),
+            Role::Peer(_, neighbours) => neighbours.up(&self.address.fqdn, false),
         }
         if let Err(error) = workers.finished().await {
             tracing::error!(node = %self.address.name, error = %error, "node had failed");

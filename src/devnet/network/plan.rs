@@ -105,7 +105,8 @@ impl Builder {
         self
     }
 
-    /// The first port: organization `i` (from 0) has its orderer at `base + 100 i` and peer `j` at `base + 100 i + 10 +
+    /// The first port: organization `i` (from 0) has its orderer at `base + 100 i`, the
+    /// orderer's administration at `base + 100 i + 1`, and peer `j` at `base + 100 i + 10 +
     /// 10 j`. `None`, which is the default, lets the system choose.
     #[must_use]
     pub fn base_port(mut self, port: Option<u16>) -> Self {
@@ -154,6 +155,11 @@ impl Builder {
     /// The port of organization `organization`'s orderer; 0 where the system chooses.
     pub(super) fn orderer_port(&self, organization: u16) -> u16 {
         self.base_port.map_or(0, |base| base + 100 * organization)
+    }
+
+    /// The port at which organization `organization`'s orderer listens for its administrators.
+    pub(super) fn orderer_admin_port(&self, organization: u16) -> u16 {
+        self.base_port.map_or(0, |base| base + 100 * organization + 1)
     }
 
     /// The port of organization `organization`'s peer `peer`; 0 where the system chooses.

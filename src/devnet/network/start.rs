@@ -1,33 +1,33 @@
 //! From a plan to a running network: ports, certificates, files, channels, nodes, in this order.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use ring::rand::SecureRandom as _;
-use tokio::net::TcpListener;
 
+use super::describe;
 use super::neighbours::Neighbours;
-use super::node::{Node, Role};
+use super::node::{Admin, Listeners, Node, Role};
 use super::{Builder, Devnet, NodeAddress, Organization};
-use crate::devnet::access::Access;
 use crate::devnet::crypto::{NodeCrypto, NodeKind, OrganizationCrypto};
 use crate::devnet::error::DevnetError;
 use crate::devnet::files;
 use crate::devnet::genesis::{self, Member};
 use crate::devnet::ledger::PrivateStore;
 use crate::devnet::listener;
-use crate::devnet::orderer::{Chain, Chains};
+use crate::devnet::orderer::{Chains, Orderer, Refused};
 use crate::devnet::peer::{Contracts, Hosts, Peer};
-use crate::devnet::profile::{self, CommandLine, Profile, ProfileNode};
+use crate::devnet::storage::Store;
 use crate::fabric::config::BatchLimits;
-use crate::fabric::identity::{Msp, MspFolder, MspVersion, Signer, SigningIdentity};
-use crate::fabric::names::{ChannelName, MspId};
+use crate::fabric::identity::{Certificate, Msp, MspFolder, MspVersion, SigningIdentity};
+use crate::fabric::names::MspId;
 use crate::fabric::tx::Nonce;
 use crate::runtime::Workers;
 use prost::Message as _;
+use tokio_rustls::TlsAcceptor;
 
 /// By this file a folder is known to be ours.
-const MARKER: &str = "network.json";
+pub(super) const MARKER: &str = "network.json";
 /// What is made anew at every start.
 const OWN_FOLDERS: [&str; 5] = ["channel-artifacts", "cli", "crypto", "env", "profiles"];
 
@@ -35,17 +35,19 @@ const OWN_FOLDERS: [&str; 5] = ["channel-artifacts", "cli", "crypto", "env", "pr
 struct Made {
     address: NodeAddress,
     port: u16,
-    listener: TcpListener,
+    /// Of an orderer.
+    admin_port: Option<u16>,
+    listeners: Listeners,
     crypto: NodeCrypto,
 }
 
 /// An organization with everything that was made for it.
-struct MadeOrganization {
-    organization: Organization,
+pub(super) struct MadeOrganization {
+    pub(super) organization: Organization,
     member: Member,
     peers: Vec<Made>,
     orderers: Vec<Made>,
-    tls_ca_pem: String,
+    pub(super) tls_ca_pem: String,
 }
 
 pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
@@ -55,14 +57,13 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
     for index in 0..builder.organizations {
         made.push(organization(&builder, &folder, index).await?);
     }
-    write_profiles(&folder, &made)?;
+    describe::write_profiles(&folder, &made)?;
 
     let workers = Workers::new();
     // Until all is well, whatever runs already ends with this function.
     let guard = workers.token().drop_guard();
-    let chains = Arc::new(Chains::default());
+    let chains = Arc::new(Chains::new(Store::default(), workers.clone()));
     let (members, mut rest) = split(made);
-    let block_signer: Arc<dyn Signer> = signer(&rest[0].organization.msp_id, &rest[0].orderers[0])?;
     let batch = BatchLimits {
         max_messages: builder.max_message_count,
         absolute_max_bytes: 99 << 20,
@@ -73,10 +74,6 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
     for channel in builder.all_channels() {
         let block = genesis::block(channel, &members, &batch, nonce());
         files::write(&folder.join("channel-artifacts").join(format!("{channel}.block")), block.encode_to_vec())?;
-        let access =
-            Access::from_block(&block).map_err(|source| DevnetError::Channel { channel: channel.clone(), source })?;
-        let chain = Chain::start(channel.as_str(), block.clone(), access, Arc::clone(&block_signer), &workers);
-        chains.insert(channel.as_str(), chain);
         genesis_blocks.push(block);
     }
 
@@ -93,8 +90,19 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
     };
     let mut nodes = Vec::new();
     for (organization, member) in rest.iter_mut().zip(&members) {
-        for orderer in organization.orderers.drain(..) {
-            nodes.push(node(orderer, Role::Orderer, &commons, &workers)?);
+        for made in organization.orderers.drain(..) {
+            let orderer = orderer(&made, &member.msp_id, &commons)?;
+            for block in &genesis_blocks {
+                orderer.join(block.clone()).map_err(|refused: Refused| DevnetError::Order {
+                    orderer: made.address.name.clone(),
+                    reason: refused.to_string(),
+                })?;
+            }
+            let admin = Admin {
+                port: made.admin_port.unwrap_or_default(),
+                tls: tls(&made, Some(&organization.tls_ca_pem), "http/1.1")?,
+            };
+            nodes.push(node(made, Role::Orderer(orderer, admin), &commons, &workers)?);
         }
         for made in organization.peers.drain(..) {
             let peer = peer(&made, member, &commons, &workers)?;
@@ -109,7 +117,7 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
         }
     }
     let organizations: Vec<_> = rest.into_iter().map(|made| made.organization).collect();
-    write_marker(&folder, &builder.ops_channel, &builder.channels, &organizations)?;
+    describe::write_marker(&folder, &builder.ops_channel, &builder.channels, &organizations)?;
     guard.disarm();
     Ok(Devnet {
         folder,
@@ -151,7 +159,10 @@ fn peer(made: &Made, member: &Member, commons: &Commons, workers: &Workers) -> R
 /// Separates what goes into the channels' configuration from the rest.
 fn split(made: Vec<MadeOrganization>) -> (Vec<Member>, Vec<Rest>) {
     made.into_iter()
-        .map(|made| (made.member, Rest { organization: made.organization, orderers: made.orderers, peers: made.peers }))
+        .map(|made| {
+            let MadeOrganization { organization, member, peers, orderers, tls_ca_pem } = made;
+            (member, Rest { organization, orderers, peers, tls_ca_pem })
+        })
         .unzip()
 }
 
@@ -159,16 +170,28 @@ struct Rest {
     organization: Organization,
     orderers: Vec<Made>,
     peers: Vec<Made>,
+    tls_ca_pem: String,
 }
 
 /// Starts one node on the listener that waits for it.
 fn node(made: Made, role: Role, commons: &Commons, workers: &Workers) -> Result<Node, DevnetError> {
-    let tls = listener::tls_acceptor(&made.crypto.tls_certificate_pem, made.crypto.tls_key.pem())
-        .map_err(|source| DevnetError::Listen { node: made.address.name.clone(), source })?;
+    let tls = tls(&made, None, "h2")?;
     let chains = Arc::clone(&commons.chains);
     let node = Node { address: made.address, port: made.port, tls, role, chains, running: Mutex::default() };
-    node.start(made.listener, workers);
+    node.start(made.listeners, workers);
     Ok(node)
+}
+
+fn tls(made: &Made, client_roots: Option<&str>, protocol: &str) -> Result<TlsAcceptor, DevnetError> {
+    listener::tls_acceptor(&made.crypto.tls_certificate_pem, made.crypto.tls_key.pem(), client_roots, protocol)
+        .map_err(|source| DevnetError::Listen { node: made.address.name.clone(), source })
+}
+
+fn orderer(made: &Made, msp_id: &MspId, commons: &Commons) -> Result<Arc<Orderer>, DevnetError> {
+    let tls_certificate = Certificate::from_pem(made.crypto.tls_certificate_pem.as_bytes())
+        .map_err(|source| DevnetError::Identity { node: made.address.name.clone(), source })?;
+    let chains = Arc::clone(&commons.chains);
+    Ok(Arc::new(Orderer::new(made.address.fqdn.clone(), signer(msp_id, made)?, tls_certificate, chains)))
 }
 
 fn signer(msp_id: &MspId, node: &Made) -> Result<Arc<SigningIdentity>, DevnetError> {
@@ -219,10 +242,10 @@ async fn organization(builder: &Builder, folder: &Path, index: u16) -> Result<Ma
     let mut peers = Vec::new();
     for peer in 0..builder.peers {
         let host = format!("peer{peer}");
-        peers.push(make_node(&crypto, NodeKind::Peer, &host, number, builder.peer_port(index, peer)).await?);
+        peers.push(make_node(&crypto, NodeKind::Peer, &host, number, builder.peer_port(index, peer), None).await?);
     }
-    let port = builder.orderer_port(index);
-    let orderers = vec![make_node(&crypto, NodeKind::Orderer, "orderer0", number, port).await?];
+    let (port, admin_port) = (builder.orderer_port(index), builder.orderer_admin_port(index));
+    let orderers = vec![make_node(&crypto, NodeKind::Orderer, "orderer0", number, port, Some(admin_port)).await?];
 
     let msp = MspFolder::load(&msp_id, &crypto.msp_folder())
         .map_err(|source| DevnetError::Msp { organization: name.clone(), source })?;
@@ -246,6 +269,8 @@ async fn organization(builder: &Builder, folder: &Path, index: u16) -> Result<Ma
         admin_certificate: admin.join("msp/signcerts").join(format!("Admin@{domain}-cert.pem")),
         admin_key: admin.join("msp/keystore/priv_sk"),
         admin_msp: admin.join("msp"),
+        admin_tls_certificate: admin.join("tls/client.crt"),
+        admin_tls_key: admin.join("tls/client.key"),
         user_msp: user.join("msp"),
         tls_ca: crypto.tls_ca_file(),
         connection_profile: profile("yaml"),
@@ -266,85 +291,23 @@ async fn make_node(
     host: &str,
     number: u16,
     port: u16,
+    admin_port: Option<u16>,
 ) -> Result<Made, DevnetError> {
     let name = format!("{host}.org{number}");
     let failed = |source| DevnetError::Listen { node: name.clone(), source };
-    let listener = listener::bind(port).await.map_err(failed)?;
-    let port = listener::port_of(&listener).map_err(failed)?;
+    let services = listener::bind(port).await.map_err(failed)?;
+    let port = listener::port_of(&services).map_err(failed)?;
+    let admin = match admin_port {
+        Some(port) => Some(listener::bind(port).await.map_err(failed)?),
+        None => None,
+    };
+    let admin_port = admin.as_ref().map(listener::port_of).transpose().map_err(failed)?;
     let crypto_of_node = crypto.add_node(kind, host)?;
-    let address = NodeAddress { fqdn: format!("{host}.{}", crypto.domain), address: format!("127.0.0.1:{port}"), name };
-    Ok(Made { address, port, listener, crypto: crypto_of_node })
-}
-
-fn profile_node<'a>(node: &'a NodeAddress, tls_ca_pem: &'a str) -> ProfileNode<'a> {
-    ProfileNode { fqdn: &node.fqdn, address: &node.address, tls_ca_pem }
-}
-
-fn write_profiles(folder: &Path, made: &[MadeOrganization]) -> Result<(), DevnetError> {
-    let cli = folder.join("cli");
-    profile::write_core(&cli)?;
-    for (index, own) in made.iter().enumerate() {
-        let others = made.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, other)| other);
-        let orderers = std::iter::once(own)
-            .chain(others)
-            .flat_map(|made| made.organization.orderers.iter().map(|node| profile_node(node, &made.tls_ca_pem)));
-        let profile = Profile {
-            organization: &own.organization.name,
-            msp_id: own.organization.msp_id.as_str(),
-            peers: own.organization.peers.iter().map(|node| profile_node(node, &own.tls_ca_pem)).collect(),
-            orderers: orderers.collect(),
-        };
-        profile.write(&own.organization.connection_profile, &own.organization.connection_profile_json)?;
-        let orderer = &own.organization.orderers[0];
-        CommandLine {
-            msp_id: own.organization.msp_id.as_str(),
-            admin_msp: &own.organization.admin_msp,
-            peer: &own.organization.peers[0].address,
-            peer_tls_ca: &own.organization.tls_ca,
-            orderer: &orderer.address,
-            orderer_fqdn: &orderer.fqdn,
-            orderer_tls_ca: &own.organization.tls_ca,
-        }
-        .write(&own.organization.environment, &cli)?;
-    }
-    Ok(())
-}
-
-/// Describes the network for scripts, and marks the folder as ours.
-fn write_marker(
-    folder: &Path,
-    ops_channel: &ChannelName,
-    channels: &[ChannelName],
-    organizations: &[Organization],
-) -> Result<(), DevnetError> {
-    let node =
-        |node: &NodeAddress| serde_json::json!({ "name": node.name, "fqdn": node.fqdn, "address": node.address });
-    let text = |path: &PathBuf| path.display().to_string();
-    let organizations: Vec<_> = organizations
-        .iter()
-        .map(|organization| {
-            serde_json::json!({
-                "name": organization.name,
-                "mspid": organization.msp_id.as_str(),
-                "domain": organization.domain,
-                "admin_msp": text(&organization.admin_msp),
-                "admin_cert": text(&organization.admin_certificate),
-                "admin_key": text(&organization.admin_key),
-                "user_msp": text(&organization.user_msp),
-                "tls_ca": text(&organization.tls_ca),
-                "connection_profile": text(&organization.connection_profile),
-                "connection_profile_json": text(&organization.connection_profile_json),
-                "environment": text(&organization.environment),
-                "peers": organization.peers.iter().map(node).collect::<Vec<_>>(),
-                "orderers": organization.orderers.iter().map(node).collect::<Vec<_>>(),
-            })
-        })
-        .collect();
-    let network = serde_json::json!({
-        "ops_channel": ops_channel.as_str(),
-        "channels": channels.iter().map(ChannelName::as_str).collect::<Vec<_>>(),
-        "orgs": organizations,
-    });
-    files::write(&folder.join(MARKER), format!("{network:#}\n"))?;
-    Ok(())
+    let address = NodeAddress {
+        fqdn: format!("{host}.{}", crypto.domain),
+        address: format!("127.0.0.1:{port}"),
+        admin: admin_port.map(|port| format!("127.0.0.1:{port}")),
+        name,
+    };
+    Ok(Made { address, port, admin_port, listeners: Listeners { services, admin }, crypto: crypto_of_node })
 }

@@ -1,12 +1,14 @@
 //! One channel at the ordering service: what may be ordered, and the blocks that come of it.
 //!
 //! A module of its own because all orderers of the network share it: there is no consensus to reach in one process.
-//! Each orderer is a door of its own to the same chain.
+//! Each orderer is a door of its own to the same chain, and those that are up sign the blocks in turn.
 //!
-//! Invariant: an envelope is checked again when the configuration has changed since it was let in.
+//! Invariants: an envelope is checked again when the configuration has changed since it was let in; a block that
+//! anybody has seen is on disk, where the network is kept there.
 //!
 //! Source: Fabric 3.1.5 `orderer/common/{broadcast,msgprocessor,multichannel}`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -19,15 +21,18 @@ use super::cutter::Cutter;
 use super::update;
 use crate::devnet::access::{Access, Signed};
 use crate::devnet::deliver::Feed;
+use crate::devnet::faults::Faults;
+use crate::devnet::files::FileError;
 use crate::devnet::ledger::BlockStore;
-use crate::fabric::block::{data_hash, header_der, header_hash};
+use crate::devnet::storage::Log;
+use crate::fabric::block::{data_hash, header_der, header_hash, last_config};
 use crate::fabric::identity::{SignError, Signer};
 use crate::pb::common::{
     Block, BlockData, BlockHeader, BlockMetadata, ChannelHeader, Envelope, Header, HeaderType, LastConfig, Metadata,
     MetadataSignature, OrdererBlockMetadata, Payload, SignatureHeader, Status,
 };
 use crate::pb::orderer::BroadcastResponse;
-use crate::runtime::Workers;
+use crate::runtime::{CancellationToken, Workers};
 
 /// Envelopes that may wait for the chain's worker; then broadcasts wait too.
 const QUEUED: usize = 1000;
@@ -61,13 +66,33 @@ struct Queued {
     sequence: u64,
 }
 
+/// An orderer as a chain knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct BlockSigner {
+    pub(crate) name: String,
+    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) faults: Faults,
+    pub(crate) up: Arc<AtomicBool>,
+}
+
+/// Why a chain cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChainError {
+    #[error("block could not be signed")]
+    Sign(#[from] SignError),
+    #[error("block could not be kept")]
+    Keep(#[from] FileError),
+}
+
 /// One channel at the ordering service.
 pub(crate) struct Chain {
     channel: String,
     blocks: BlockStore,
     access: RwLock<Arc<Access>>,
     queue: mpsc::Sender<Queued>,
-    signer: Arc<dyn Signer>,
+    signers: RwLock<Vec<BlockSigner>>,
+    log: Option<Log>,
+    workers: Workers,
 }
 
 impl std::fmt::Debug for Chain {
@@ -84,28 +109,73 @@ impl Feed for Chain {
     fn may_read(&self, signed: &Signed) -> bool {
         self.access().evaluate("/Channel/Readers", std::slice::from_ref(signed)).is_ok()
     }
+
+    fn ended(&self) -> CancellationToken {
+        self.workers.token()
+    }
 }
 
 impl Chain {
-    /// Starts the chain of `channel`, which begins with `genesis`; `signer` signs the blocks.
+    /// Starts the chain of `channel`, of which there are `blocks` already; `access` is the configuration of the last of
+    /// them that brings one. New blocks go to `log` before they are shown.
     pub(crate) fn start(
         channel: &str,
-        genesis: Block,
+        blocks: BlockStore,
         access: Access,
-        signer: Arc<dyn Signer>,
+        log: Option<Log>,
         workers: &Workers,
     ) -> Arc<Self> {
         let (queue, messages) = mpsc::channel(QUEUED);
+        let workers = workers.child();
         let chain = Arc::new(Self {
             channel: channel.to_owned(),
-            blocks: BlockStore::new(Arc::new(genesis)),
+            blocks,
             access: RwLock::new(Arc::new(access)),
             queue,
-            signer,
+            signers: RwLock::default(),
+            log,
+            workers: workers.clone(),
         });
-        let worker = Worker { chain: Arc::clone(&chain), cutter: Cutter::default(), last_config: 0 };
+        let last_config = chain.last_config();
+        let worker = Worker { chain: Arc::clone(&chain), cutter: Cutter::default(), last_config };
         workers.spawn(format!("chain {channel}"), worker.run(messages));
         chain
+    }
+
+    /// Ends the chain for everybody who follows it.
+    pub(crate) fn end(&self) {
+        self.workers.cancel();
+    }
+
+    /// From now on, this orderer signs blocks too.
+    pub(crate) fn add_signer(&self, signer: BlockSigner) {
+        let mut signers = self.signers.write().unwrap_or_else(PoisonError::into_inner);
+        signers.retain(|known| known.name != signer.name);
+        signers.push(signer);
+    }
+
+    /// From now on, the orderer `name` signs no blocks. Returns whether there are others.
+    pub(crate) fn remove_signer(&self, name: &str) -> bool {
+        let mut signers = self.signers.write().unwrap_or_else(PoisonError::into_inner);
+        signers.retain(|known| known.name != name);
+        !signers.is_empty()
+    }
+
+    /// Who signs the block with `number`: the orderers that are up, in turn.
+    fn signer(&self, number: u64) -> Result<BlockSigner, SignError> {
+        let signers = self.signers.read().unwrap_or_else(PoisonError::into_inner);
+        let up: Vec<_> = signers.iter().filter(|signer| signer.up.load(Ordering::Relaxed)).collect();
+        // What was let in before the last orderer stopped is ordered all the same.
+        let candidates = if up.is_empty() { signers.iter().collect() } else { up };
+        let turn = usize::try_from(number).unwrap_or_default().checked_rem(candidates.len());
+        let chosen = turn.and_then(|turn| candidates.get(turn));
+        chosen.copied().cloned().ok_or_else(|| SignError::Refused("channel has no orderer".into()))
+    }
+
+    /// The number of the newest block that brings a configuration.
+    pub(crate) fn last_config(&self) -> u64 {
+        // Blocks of our own making say it, and a first block is its own.
+        last_config(&self.blocks.last()).unwrap_or(0)
     }
 
     /// The channel's configuration as it is now.
@@ -156,18 +226,19 @@ impl Chain {
     }
 
     async fn config_envelope(&self, data: Bytes) -> Result<Envelope, SignError> {
+        let signer = self.signer(self.blocks.height())?;
         let channel_header = ChannelHeader {
             r#type: HeaderType::Config as i32,
-            timestamp: Some(SystemTime::now().into()),
+            timestamp: Some(signer.faults.now().into()),
             channel_id: self.channel.clone(),
             ..ChannelHeader::default()
         };
         let header = Header {
             channel_header: channel_header.encode_to_vec().into(),
-            signature_header: signature_header(self.signer.as_ref()).encode_to_vec().into(),
+            signature_header: signature_header(&signer).encode_to_vec().into(),
         };
         let payload: Bytes = Payload { header: Some(header), data }.encode_to_vec().into();
-        let signature = self.signer.sign(&payload).await?;
+        let signature = signer.signer.sign(&payload).await?;
         Ok(Envelope { payload, signature })
     }
 }
@@ -195,11 +266,11 @@ fn size(envelope: &Envelope) -> usize {
     envelope.payload.len() + envelope.signature.len()
 }
 
-fn signature_header(signer: &dyn Signer) -> SignatureHeader {
+fn signature_header(signer: &BlockSigner) -> SignatureHeader {
     // A block's signature needs a nonce for its form only; the time makes it differ from others.
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let nonce = [now.as_nanos().to_be_bytes().as_slice(), &[0; 8]].concat();
-    SignatureHeader { creator: signer.creator().clone(), nonce: nonce.into() }
+    SignatureHeader { creator: signer.signer.creator().clone(), nonce: nonce.into() }
 }
 
 /// The worker that makes a chain's blocks.
@@ -210,7 +281,7 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, mut messages: mpsc::Receiver<Queued>) -> Result<(), SignError> {
+    async fn run(mut self, mut messages: mpsc::Receiver<Queued>) -> Result<(), ChainError> {
         let mut deadline: Option<Instant> = None;
         loop {
             let message = match deadline {
@@ -235,7 +306,7 @@ impl Worker {
         }
     }
 
-    async fn take(&mut self, mut message: Queued) -> Result<(), SignError> {
+    async fn take(&mut self, mut message: Queued) -> Result<(), ChainError> {
         let access = self.chain.access();
         if message.sequence < access.sequence() {
             // The configuration has changed since; what was allowed then may not be now.
@@ -269,9 +340,10 @@ impl Worker {
         Ok(())
     }
 
-    async fn write_config(&mut self, envelope: Bytes) -> Result<(), SignError> {
+    async fn write_config(&mut self, envelope: Bytes) -> Result<(), ChainError> {
         self.last_config = self.chain.blocks.height();
         let block = self.make(vec![envelope]).await?;
+        self.keep(&block).await?;
         // First the configuration, then the block: whoever sees the block is answered by its rules.
         match Access::from_block(&block) {
             Ok(access) => {
@@ -285,17 +357,28 @@ impl Worker {
         Ok(())
     }
 
-    async fn write(&mut self, batch: Vec<Bytes>) -> Result<(), SignError> {
+    async fn write(&mut self, batch: Vec<Bytes>) -> Result<(), ChainError> {
         let block = self.make(batch).await?;
+        self.keep(&block).await?;
         self.chain.blocks.append(Arc::new(block));
         Ok(())
+    }
+
+    async fn keep(&self, block: &Block) -> Result<(), FileError> {
+        match &self.chain.log {
+            Some(log) => log.append(block.encode_to_vec()).await,
+            None => Ok(()),
+        }
     }
 
     async fn make(&self, batch: Vec<Bytes>) -> Result<Block, SignError> {
         let data = BlockData { data: batch };
         let last = self.chain.blocks.last();
+        let number = self.chain.blocks.height();
+        let signer = self.chain.signer(number)?;
+        signer.faults.before_block().await;
         let header = BlockHeader {
-            number: self.chain.blocks.height(),
+            number,
             previous_hash: last.header.as_ref().map(header_hash).unwrap_or_default().to_vec().into(),
             data_hash: data_hash(&data).to_vec().into(),
         };
@@ -305,9 +388,9 @@ impl Worker {
             consenter_metadata: Metadata::default().encode_to_vec().into(),
         }
         .encode_to_vec();
-        let signature_header = signature_header(self.chain.signer.as_ref()).encode_to_vec();
+        let signature_header = signature_header(&signer).encode_to_vec();
         let message = [value.as_slice(), &signature_header, &header_der(&header)].concat();
-        let signature = self.chain.signer.sign(&message).await?;
+        let signature = signer.signer.sign(&message).await?;
         let signatures = Metadata {
             value: value.into(),
             signatures: vec![MetadataSignature {

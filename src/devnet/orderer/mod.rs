@@ -3,10 +3,20 @@
 //! A module of its own because it knows nothing of chaincode, state or endorsement: it checks who writes, cuts blocks
 //! and signs them.
 
+mod admin;
 mod chain;
+mod chains;
 mod cutter;
+mod multipart;
+mod participation;
 mod service;
 mod update;
 
+pub(crate) use admin::answer as answer_admin;
 pub(crate) use chain::Chain;
-pub(crate) use service::{Chains, OrdererService};
+pub(crate) use chains::Chains;
+pub(crate) use participation::{Orderer, Refused};
+pub(crate) use service::OrdererService;
+
+#[cfg(test)]
+mod tests;

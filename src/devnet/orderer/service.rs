@@ -1,8 +1,7 @@
 //! An orderer's gRPC service: broadcast and delivery on all channels.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use prost::Message as _;
@@ -10,33 +9,18 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Streaming, async_trait};
 
-use super::chain::{Chain, Refusal};
+use super::chain::Refusal;
+use super::participation::Orderer;
 use crate::devnet::deliver::{self, Feed, Render, Responses};
 use crate::pb::common::{Block, ChannelHeader, Envelope, Payload, Status};
 use crate::pb::orderer::atomic_broadcast_server::AtomicBroadcast;
 use crate::pb::orderer::{BroadcastResponse, DeliverResponse, deliver_response};
 use crate::runtime::Workers;
 
-/// The chains of all channels, shared by all orderers.
-#[derive(Debug, Default)]
-pub(crate) struct Chains(RwLock<BTreeMap<String, Arc<Chain>>>);
-
-impl Chains {
-    /// The chain of a channel.
-    pub(crate) fn get(&self, channel: &str) -> Option<Arc<Chain>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(channel).cloned()
-    }
-
-    /// Adds a channel.
-    pub(crate) fn insert(&self, channel: &str, chain: Arc<Chain>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(channel.to_owned(), chain);
-    }
-}
-
-/// One orderer.
+/// The services of one orderer.
 #[derive(Debug)]
 pub(crate) struct OrdererService {
-    pub(crate) chains: Arc<Chains>,
+    pub(crate) orderer: Arc<Orderer>,
     pub(crate) workers: Workers,
 }
 
@@ -54,14 +38,14 @@ impl Render for Blocks {
     }
 }
 
-async fn broadcast(chains: &Chains, envelope: Envelope) -> Result<(), Refusal> {
+async fn broadcast(orderer: &Orderer, envelope: Envelope) -> Result<(), Refusal> {
     let bad_request = |info: String| Refusal { status: Status::BadRequest, info };
     let header = Payload::decode(envelope.payload.clone())
         .map_err(|error| error.to_string())
         .and_then(|payload| payload.header.ok_or_else(|| "header not set".to_owned()))
         .and_then(|header| ChannelHeader::decode(header.channel_header).map_err(|error| error.to_string()))
         .map_err(|error| bad_request(format!("could not determine channel ID: {error}")))?;
-    let chain = chains.get(&header.channel_id).ok_or_else(|| bad_request("channel does not exist".to_owned()))?;
+    let chain = orderer.chain(&header.channel_id).ok_or_else(|| bad_request("channel does not exist".to_owned()))?;
     chain.broadcast(&header, envelope).await
 }
 
@@ -76,10 +60,10 @@ impl AtomicBroadcast for OrdererService {
     ) -> Result<tonic::Response<Self::BroadcastStream>, tonic::Status> {
         let mut envelopes = request.into_inner();
         let (responses, receiver) = mpsc::channel(1);
-        let chains = Arc::clone(&self.chains);
+        let orderer = Arc::clone(&self.orderer);
         self.workers.spawn("broadcast", async move {
             while let Some(Ok(envelope)) = envelopes.next().await {
-                let response = match broadcast(&chains, envelope).await {
+                let response = match broadcast(&orderer, envelope).await {
                     Ok(()) => BroadcastResponse { status: Status::Success as i32, info: String::new() },
                     Err(refusal) => refusal.into(),
                 };
@@ -98,8 +82,9 @@ impl AtomicBroadcast for OrdererService {
         &self,
         request: Request<Streaming<Envelope>>,
     ) -> Result<tonic::Response<Self::DeliverStream>, tonic::Status> {
-        let chains = Arc::clone(&self.chains);
-        let lookup = move |channel: &str| chains.get(channel).map(|chain| chain as Arc<dyn Feed>);
-        Ok(tonic::Response::new(deliver::serve(&self.workers, request.into_inner(), lookup, Blocks)))
+        let orderer = Arc::clone(&self.orderer);
+        let lookup = move |channel: &str| orderer.chain(channel).map(|chain| chain as Arc<dyn Feed>);
+        let faults = self.orderer.faults();
+        Ok(tonic::Response::new(deliver::serve(&self.workers, faults, request.into_inner(), lookup, Blocks)))
     }
 }

@@ -75,7 +75,7 @@ impl Delivering {
     ) -> Responses<DeliverResponse> {
         let peer = Arc::clone(&self.peer);
         let lookup = move |channel: &str| peer.channel(channel).map(|channel| channel as Arc<dyn Feed>);
-        deliver::serve(&self.workers, envelopes, lookup, render)
+        deliver::serve(&self.workers, self.peer.faults(), envelopes, lookup, render)
     }
 }
 

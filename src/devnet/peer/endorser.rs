@@ -118,9 +118,12 @@ impl Peer {
             simulation: simulation.clone(),
             running: Vec::new(),
         };
-        let Answer { response, event } = call.run().await.map_err(|error| {
+        let Answer { mut response, event } = call.run().await.map_err(|error| {
             error.context(format_args!("error in simulation: failed to execute transaction {}", proposal.tx_id()))
         })?;
+        if self.faults().take_divergence() {
+            response.payload = [&response.payload[..], self.name().as_bytes()].concat().into();
+        }
         let (results, interest) = self.finish(simulation.as_ref(), proposal)?;
         // What a refusing contract has set does not count.
         let event = event.filter(|_| response.status < ERROR_THRESHOLD).map(|event| {

@@ -38,6 +38,7 @@ pub(crate) use self::hosts::Hosts;
 use self::launch::Launcher;
 pub(crate) use self::native::{Contracts, package as native_package};
 use self::packages::Packages;
+use super::faults::Faults;
 use super::ledger::{Ledger, PrivateStore};
 use super::listener::MAX_MESSAGE_BYTES;
 use crate::fabric::identity::{Msp, SigningIdentity};
@@ -74,6 +75,7 @@ pub(crate) struct Peer {
     packages: Packages,
     launcher: Launcher,
     started: std::time::SystemTime,
+    faults: Faults,
 }
 
 impl Peer {
@@ -103,12 +105,18 @@ impl Peer {
             packages: Packages::default(),
             launcher: Launcher::new(contracts, hosts, workers),
             started: std::time::SystemTime::now(),
+            faults: Faults::default(),
         })
     }
 
     /// Its name, such as `peer0.org1.example.com`.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What is wrong with it on purpose, its clock for one.
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// Its organization.
