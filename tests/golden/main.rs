@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with the line, and that is enough")]
 
 mod blocks;
+mod exchange;
 mod identities;
 mod packages;
 mod participation;
@@ -26,6 +27,7 @@ macro_rules! families {
 families! {
     protos::protos;
     policies::policy_dsl;
+    policies::policy_dsl_of_profiles;
     policies::application_policy;
     policies::collections_peer_cli;
     policies::opssc_validation_parameter;
@@ -39,6 +41,7 @@ families! {
     transactions::lifecycle_args;
     blocks::blocks;
     blocks::block_hash;
+    exchange::peer_exchange;
     packages::package_opssc_external;
     packages::package_parse;
     participation::orderer_admin;

@@ -1,12 +1,13 @@
 //! Policies: as text, as messages.
 
+use opssc::fabric::names::hex;
 use opssc::fabric::policy::{ApplicationPolicy, PolicyError, collections, dsl, opssc_validation_parameter as read};
 use opssc::pb::common::signature_policy::Type;
 use opssc::pb::common::{MspRole, SignaturePolicy, SignaturePolicyEnvelope, msp_role::MspRoleType};
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use super::support::{agree, family, same, same_file};
+use super::support::{Finding, agree, family, root, same, same_file};
 
 pub(crate) fn policy_dsl() {
     family("policy-dsl", |case| {
@@ -19,6 +20,24 @@ pub(crate) fn policy_dsl() {
             _ => Err(format!("printed as {printed}, which is another policy")),
         }
     });
+}
+
+/// The same texts, and what the parser of profiles makes of them.
+pub(crate) fn policy_dsl_of_profiles() {
+    let file = root().join("policy-dsl/fabric-config.json");
+    let file: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let cases = file["cases"].as_array().unwrap();
+    assert!(!cases.is_empty());
+    let findings =
+        cases.iter().filter_map(|case| profile(case).err().map(|finding| format!("{}: {finding}", case["id"])));
+    let findings: Vec<_> = findings.collect();
+    assert!(findings.is_empty(), "{} of {} cases\n{}", findings.len(), cases.len(), findings.join("\n"));
+}
+
+fn profile(case: &Value) -> Finding {
+    let policy = dsl::parse_profile(case["policy"].as_str().unwrap());
+    let Some(policy) = agree(policy, case["fabric_config_ok"].as_bool().unwrap())? else { return Ok(()) };
+    same("bytes", &hex(&policy.encode_to_vec()).as_str(), &case["fabric_config_hex"].as_str().unwrap())
 }
 
 pub(crate) fn application_policy() {

@@ -1,7 +1,9 @@
 //! The expressions that policies are written in: calls, texts, numbers.
 //!
-//! The part of the peer CLI's expression language that can come out as a policy; its operators, lists and conditions
-//! are refused. Bounded in depth and size, because the text may come from anyone.
+//! The parts of Fabric's two expression languages that can come out as a policy; their operators and conditions are
+//! refused. Bounded in depth and size, because the text may come from anyone.
+//!
+//! Source: Fabric 3.1.5 `vendor/github.com/expr-lang/expr`, Fabric 2.5.16 `vendor/github.com/Knetic/govaluate`.
 
 use super::PolicyError;
 
@@ -19,6 +21,20 @@ pub(super) enum Expression {
     Number(i64),
     Name(String),
     Call(String, Vec<Node>),
+    /// Several in parentheses, of which nothing comes unless a gate takes them for its own.
+    List(Vec<Node>),
+}
+
+/// Which language a text is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// That of the peer CLI since 3.0: comments, a comma after the last argument, texts in three kinds of quotes.
+    Peer,
+    /// The same with `and` and `or` as names, which the peer CLI takes for operators.
+    Opssc,
+    /// That of profiles, and of everything before 3.0: `and` and `or` are names, either quote ends a text, a backslash
+    /// stands for nothing and spares what follows it; no comments, no comma after the last argument.
+    Profile,
 }
 
 impl Node {
@@ -28,6 +44,7 @@ impl Node {
             Expression::Number(_) => "number",
             Expression::Name(_) => "name",
             Expression::Call(..) => "gate",
+            Expression::List(_) => "list",
         }
     }
 }
@@ -37,16 +54,11 @@ const MOST_BYTES: usize = 1 << 20;
 const MOST_NODES: usize = 10_000;
 const DEEPEST: usize = 200;
 
-pub(super) fn parse(text: &str) -> Result<Node, PolicyError> {
-    parse_with(text, false)
-}
-
-/// With `lower_gates`, `and` and `or` are names, which the peer CLI takes for operators.
-pub(super) fn parse_with(text: &str, lower_gates: bool) -> Result<Node, PolicyError> {
+pub(super) fn parse(text: &str, dialect: Dialect) -> Result<Node, PolicyError> {
     if text.len() > MOST_BYTES {
         return Err(PolicyError::invalid(format!("{} bytes are too many", text.len())));
     }
-    let mut parser = Parser { chars: text.chars().collect(), at: 0, nodes: 0, lower_gates };
+    let mut parser = Parser { chars: text.chars().collect(), at: 0, nodes: 0, dialect };
     let node = parser.expression(0)?;
     parser.skip()?;
     if parser.peek().is_some() {
@@ -59,7 +71,7 @@ struct Parser {
     chars: Vec<char>,
     at: usize,
     nodes: usize,
-    lower_gates: bool,
+    dialect: Dialect,
 }
 
 impl Parser {
@@ -83,6 +95,7 @@ impl Parser {
         loop {
             match (self.peek(), self.chars.get(self.at + 1)) {
                 (Some(c), _) if c.is_whitespace() => self.at += 1,
+                _ if self.dialect == Dialect::Profile => return Ok(()),
                 (Some('/'), Some('/')) => {
                     while self.peek().is_some_and(|c| c != '\n') {
                         self.at += 1;
@@ -106,6 +119,8 @@ impl Parser {
         let column = self.at + 1;
         let node = |expression| Node { expression, column };
         match self.peek() {
+            Some('\'' | '"') if self.dialect == Dialect::Profile => Ok(node(Expression::Text(self.loose_text()?))),
+            Some('`' | '+') if self.dialect == Dialect::Profile => Err(self.unexpected()),
             Some(quote @ ('\'' | '"' | '`')) => Ok(node(Expression::Text(self.text(quote)?))),
             Some('0'..='9') => Ok(node(Expression::Number(self.number()?))),
             Some('.') if self.chars.get(self.at + 1).is_some_and(char::is_ascii_digit) => {
@@ -113,6 +128,10 @@ impl Parser {
             }
             Some(sign @ ('+' | '-')) => {
                 self.at += 1;
+                // Profiles' language takes signs in a row for one that it does not know.
+                if self.dialect == Dialect::Profile && matches!(self.peek(), Some('-' | '.')) {
+                    return Err(self.unexpected());
+                }
                 match self.expression(depth + 1)?.expression {
                     Expression::Number(number) if sign == '-' => {
                         Ok(node(Expression::Number(number.checked_neg().unwrap_or(i64::MAX))))
@@ -124,6 +143,14 @@ impl Parser {
             }
             Some('(') => {
                 self.at += 1;
+                if self.dialect == Dialect::Profile {
+                    let mut inner = self.arguments(depth + 1)?;
+                    return match inner.len() {
+                        0 => Err(self.error("nothing in parentheses")),
+                        1 => Ok(inner.remove(0)),
+                        _ => Ok(node(Expression::List(inner))),
+                    };
+                }
                 let inner = self.expression(depth + 1)?;
                 self.skip()?;
                 self.expect(')')?;
@@ -132,8 +159,9 @@ impl Parser {
             Some(c) if is_letter(c) => {
                 let name = self.name();
                 let operator = match name.as_str() {
-                    "and" | "or" => !self.lower_gates,
-                    "not" | "in" | "let" | "if" | "else" => true,
+                    "and" | "or" => self.dialect == Dialect::Peer,
+                    "in" => true,
+                    "not" | "let" | "if" | "else" => self.dialect != Dialect::Profile,
                     _ => false,
                 };
                 if operator {
@@ -158,7 +186,8 @@ impl Parser {
         Ok(())
     }
 
-    /// What stands between parentheses, the first of which has been passed. A comma may follow the last.
+    /// What stands between parentheses, the first of which has been passed. A comma may follow the last, but not in
+    /// profiles; there, a list that comes first is as if its parentheses were not there.
     fn arguments(&mut self, depth: usize) -> Result<Vec<Node>, PolicyError> {
         let mut arguments = Vec::new();
         loop {
@@ -169,11 +198,14 @@ impl Parser {
             if !arguments.is_empty() {
                 self.expect(',')?;
                 self.skip()?;
-                if self.peek() == Some(')') {
+                if self.peek() == Some(')') && self.dialect != Dialect::Profile {
                     break;
                 }
             }
-            arguments.push(self.expression(depth)?);
+            match self.expression(depth)? {
+                Node { expression: Expression::List(list), .. } if arguments.is_empty() => arguments = list,
+                argument => arguments.push(argument),
+            }
         }
         self.at += 1;
         Ok(arguments)
@@ -209,6 +241,25 @@ impl Parser {
         }
     }
 
+    /// A quoted text of profiles.
+    fn loose_text(&mut self) -> Result<String, PolicyError> {
+        let mut text = String::new();
+        loop {
+            self.at += 1;
+            match self.peek() {
+                None => return Err(self.error("text without an end")),
+                Some('\'' | '"') => break,
+                Some('\\') => {
+                    self.at += 1;
+                    text.push(self.peek().ok_or_else(|| self.error("text without an end"))?);
+                }
+                Some(c) => text.push(c),
+            }
+        }
+        self.at += 1;
+        Ok(text)
+    }
+
     fn escape(&mut self, quote: char) -> Result<char, PolicyError> {
         let Some(c) = self.peek() else { return Err(self.error("text without an end")) };
         self.at += 1;
@@ -240,6 +291,9 @@ impl Parser {
     }
 
     fn number(&mut self) -> Result<i64, PolicyError> {
+        if self.dialect == Dialect::Profile {
+            return self.plain_number();
+        }
         let start = self.at;
         let mut exponent = false;
         let hex = matches!(self.chars[start..], ['0', 'x' | 'X', ..]);
@@ -258,17 +312,33 @@ impl Parser {
         let prefix: String = self.chars[start..self.at].iter().take(2).collect::<String>().to_lowercase();
         match prefix.as_str() {
             "0x" => radix(&text[2..], 16),
-            _ if text.contains(['.', 'e']) => {
-                let value: f64 = text.parse().map_err(|_| broken())?;
-                // What lies beyond is no threshold anyway; the cast saturates.
-                #[allow(clippy::cast_possible_truncation)]
-                Ok(value as i64)
-            }
+            _ if text.contains(['.', 'e']) => text.parse().map(truncated).map_err(|_| broken()),
             "0b" => radix(&text[2..], 2),
             "0o" => radix(&text[2..], 8),
             _ => radix(&text, 10),
         }
     }
+
+    /// A number of profiles: digits and dots, or hexadecimal.
+    fn plain_number(&mut self) -> Result<i64, PolicyError> {
+        let start = self.at;
+        let hex = matches!(self.chars[start..], ['0', 'x', ..]);
+        self.at += if hex { 2 } else { 0 };
+        let digits = self.at;
+        while self.peek().is_some_and(|c| if hex { c.is_ascii_hexdigit() } else { c.is_ascii_digit() || c == '.' }) {
+            self.at += 1;
+        }
+        let text: String = self.chars[digits..self.at].iter().collect();
+        let value = if hex { i64::from_str_radix(&text, 16).ok() } else { text.parse::<f64>().ok().map(truncated) };
+        let reason = || PolicyError::Syntax { reason: format!("broken number {text:?}"), column: start + 1 };
+        value.ok_or_else(reason)
+    }
+}
+
+/// What lies beyond is no threshold anyway; the cast saturates.
+#[allow(clippy::cast_possible_truncation)]
+fn truncated(value: f64) -> i64 {
+    value as i64
 }
 
 fn is_letter(c: char) -> bool {

@@ -6,7 +6,9 @@
 //! inner gates number their principals before outer ones, equal principals are not merged, a threshold may be one more
 //! than there are rules and may be quoted, `and` and `or` in lower case are no gates.
 //!
-//! Source: Fabric 3.1.5 `common/policydsl`.
+//! Profiles of channel configurations are read by an older form of that language, with quirks of its own.
+//!
+//! Source: Fabric 3.1.5 `common/policydsl`, fabric-config 0.3.0 `policydsl` (the same as Fabric 2.5's).
 
 mod expression;
 mod opssc;
@@ -24,7 +26,7 @@ use crate::fabric::identity::Role;
 use crate::pb::common::msp_principal::Classification;
 use crate::pb::common::signature_policy::{NOutOf, Type};
 use crate::pb::common::{MspPrincipal, MspRole, SignaturePolicy, SignaturePolicyEnvelope};
-use expression::{Expression, Node};
+use expression::{Dialect, Expression, Node};
 
 /// Reads a policy as the peer CLI does.
 ///
@@ -39,19 +41,42 @@ use expression::{Expression, Node};
 /// # Ok::<(), opssc::fabric::policy::PolicyError>(())
 /// ```
 pub fn parse(text: &str) -> Result<SignaturePolicyEnvelope, PolicyError> {
-    let first = expression::parse(text)?;
-    let second = text_of(gates(&first)?)?;
+    evaluate(text, Dialect::Peer)
+}
+
+/// Reads a policy as configtx profiles have it, and as the peer CLI did before 3.0: `and` and `or` are gates too, and
+/// any of the two quotes ends a text. Comments and a comma after the last principal are refused. So is a word after a
+/// closing parenthesis, which those tools drop without saying so.
+///
+/// # Errors
+/// [`PolicyError`] where the tools for profiles refuse the text.
+///
+/// ```
+/// use opssc::fabric::policy::dsl;
+///
+/// let text = "or('Org1MSP.admin', 'Org2MSP.admin')";
+/// assert_eq!(dsl::print(&dsl::parse_profile(text)?)?, "OutOf(1, 'Org1MSP.admin', 'Org2MSP.admin')");
+/// assert!(dsl::parse(text).is_err());
+/// # Ok::<(), opssc::fabric::policy::PolicyError>(())
+/// ```
+pub fn parse_profile(text: &str) -> Result<SignaturePolicyEnvelope, PolicyError> {
+    evaluate(text, Dialect::Profile)
+}
+
+fn evaluate(text: &str, dialect: Dialect) -> Result<SignaturePolicyEnvelope, PolicyError> {
+    let first = expression::parse(text, dialect)?;
+    let second = text_of(gates(&first, dialect)?)?;
     // What the later passes say of their own texts helps nobody; what they most likely met was this.
-    later_passes(&second).map_err(|error| match odd_principal(&first) {
+    later_passes(&second, dialect).map_err(|error| match odd_principal(&first) {
         Some(odd) => PolicyError::invalid(format!("{odd:?} is not <MSP ID>.<role>")),
         None => error,
     })
 }
 
-fn later_passes(second: &str) -> Result<SignaturePolicyEnvelope, PolicyError> {
-    let third = text_of(context(&expression::parse(second)?)?)?;
+fn later_passes(second: &str, dialect: Dialect) -> Result<SignaturePolicyEnvelope, PolicyError> {
+    let third = text_of(context(&expression::parse(second, dialect)?)?)?;
     let mut identities = Vec::new();
-    match rule(&expression::parse(&third)?, &mut identities)? {
+    match rule(&expression::parse(&third, dialect)?, &mut identities)? {
         Value::Rule(rule) => Ok(SignaturePolicyEnvelope { version: 0, rule: Some(rule), identities }),
         _ => Err(PolicyError::invalid("it is no gate")),
     }
@@ -101,25 +126,27 @@ fn unexpected(node: &Node) -> PolicyError {
 }
 
 /// The first pass: every gate becomes `outof` with its threshold.
-fn gates(node: &Node) -> Result<Value, PolicyError> {
+fn gates(node: &Node, dialect: Dialect) -> Result<Value, PolicyError> {
     let (name, args) = match &node.expression {
         Expression::Text(text) => return Ok(Value::Text(text.clone())),
         Expression::Number(number) => return Ok(Value::Number(*number)),
         Expression::Call(name, args) => (name.as_str(), args),
-        Expression::Name(_) => return Err(unexpected(node)),
+        Expression::Name(_) | Expression::List(_) => return Err(unexpected(node)),
     };
     let mut values = Vec::with_capacity(args.len() + 1);
     match name {
         "And" | "AND" => values.push(Value::Number(count(args))),
         "Or" | "OR" => values.push(Value::Number(1)),
         "OutOf" | "OUTOF" | "outof" => {}
+        "and" if dialect == Dialect::Profile => values.push(Value::Number(count(args))),
+        "or" if dialect == Dialect::Profile => values.push(Value::Number(1)),
         _ => {
             let reason = format!("unknown gate {name:?}");
             return Err(PolicyError::Syntax { reason, column: node.column });
         }
     }
     for arg in args {
-        values.push(gates(arg)?);
+        values.push(gates(arg, dialect)?);
     }
     if values.len() < 2 {
         let reason = "a gate without principals".to_owned();
@@ -160,7 +187,7 @@ fn context(node: &Node) -> Result<Value, PolicyError> {
             text.push(')');
             Ok(Value::Text(text))
         }
-        Expression::Call(..) | Expression::Name(_) => Err(unexpected(node)),
+        Expression::Call(..) | Expression::Name(_) | Expression::List(_) => Err(unexpected(node)),
     }
 }
 
@@ -170,7 +197,7 @@ fn rule(node: &Node, identities: &mut Vec<MspPrincipal>) -> Result<Value, Policy
         Expression::Text(text) => return Ok(Value::Text(text.clone())),
         Expression::Number(number) => return Ok(Value::Number(*number)),
         Expression::Call(name, args) if name == "outof" => args,
-        Expression::Call(..) | Expression::Name(_) => return Err(unexpected(node)),
+        Expression::Call(..) | Expression::Name(_) | Expression::List(_) => return Err(unexpected(node)),
     };
     let [context, args @ ..] = args.as_slice() else { return Err(unexpected(node)) };
     if !matches!(&context.expression, Expression::Name(name) if name == "ID") {
@@ -242,6 +269,32 @@ mod tests {
         check("OR('A_1.peer')", "error: policy makes no sense: \"A_1.peer\" is not <MSP ID>.<role>");
     }
 
+    #[track_caller]
+    fn check_profile(text: &str, expected: &str) {
+        let policy = parse_profile(text).and_then(|policy| print(&policy));
+        assert_eq!(policy.as_deref().unwrap_or("refused"), expected, "for {text}");
+    }
+
+    /// Each was shown to Fabric 2.5.16's parser.
+    #[test]
+    fn reads_rules_of_profiles() {
+        check_profile("and('A.member', or('B.peer', 'C.peer'))", "OutOf(2, 'A.member', OutOf(1, 'B.peer', 'C.peer'))");
+        check_profile("OR('A.member\")", "OutOf(1, 'A.member')");
+        check_profile("OR('A\\.mem\\ber')", "OutOf(1, 'A.member')");
+        check_profile("OR(('A.member', 'B.peer'), 'C.peer')", "OutOf(1, 'A.member', 'B.peer', 'C.peer')");
+        check_profile("OutOf(('2'), 'A.member', 'B.peer')", "OutOf(2, 'A.member', 'B.peer')");
+        check_profile("OutOf(0x1, 'A.member')", "OutOf(1, 'A.member')");
+        check_profile("OutOf(-0, 'A.member')", "OutOf(0, 'A.member')");
+        check_profile("OutOf(2, ('A.member', 'B.peer'))", "refused");
+        check_profile("OR('A.member',)", "refused");
+        check_profile("OR(`A.member`)", "refused");
+        check_profile("OR('A.member') // end", "refused");
+        check_profile("OutOf(+1, 'A.member')", "refused");
+        check_profile("OutOf(1e0, 'A.member')", "refused");
+        check_profile("OR('A.member'), OR('B.member')", "refused");
+        check_profile("OR('A.member\\", "refused");
+    }
+
     #[test]
     fn deep_nesting_is_refused_not_followed() {
         let deep = format!("{}'A.member'{}", "OR(".repeat(100_000), ")".repeat(100_000));
@@ -264,12 +317,14 @@ mod tests {
     proptest! {
         #[test]
         fn prints_what_it_reads(text in policies()) {
-            prop_assert_eq!(print(&parse(&text).unwrap()).unwrap(), text);
+            prop_assert_eq!(&print(&parse(&text).unwrap()).unwrap(), &text);
+            prop_assert_eq!(print(&parse_profile(&text).unwrap()).unwrap(), text);
         }
 
         #[test]
         fn no_text_makes_it_panic(text in "[(),'\"`A-Za-z0-9. /*+-]{0,60}|\\PC{0,40}") {
             let _ = parse(&text);
+            let _ = parse_profile(&text);
         }
     }
 }

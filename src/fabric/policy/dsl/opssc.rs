@@ -5,7 +5,7 @@
 //!
 //! Source: fabric-opssc `common/src/lib/application_policy_lib.ts`.
 
-use super::expression::{self, Expression, Node};
+use super::expression::{self, Dialect, Expression, Node};
 use super::{PolicyError, count, principal};
 use crate::pb::common::signature_policy::{NOutOf, Type};
 use crate::pb::common::{MspPrincipal, SignaturePolicy, SignaturePolicyEnvelope};
@@ -15,7 +15,7 @@ use crate::pb::common::{MspPrincipal, SignaturePolicy, SignaturePolicyEnvelope};
 /// # Errors
 /// [`PolicyError`] where they refuse the text.
 pub fn parse_opssc(text: &str) -> Result<SignaturePolicyEnvelope, PolicyError> {
-    let node = expression::parse_with(text, true)?;
+    let node = expression::parse(text, Dialect::Opssc)?;
     let mut identities = Vec::new();
     let rule = gate(&node, &mut identities)?;
     Ok(SignaturePolicyEnvelope { version: 0, rule: Some(rule), identities })
