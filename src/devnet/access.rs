@@ -13,7 +13,7 @@ use prost::Message as _;
 use crate::fabric::config::{BatchLimits, ChannelConfig, ConfigError, Consensus};
 use crate::fabric::identity::{Creator, Identity};
 use crate::fabric::policy::PolicyError;
-use crate::pb::common::{Block, Config, ConfigGroup, Envelope, Payload, SignatureHeader};
+use crate::pb::common::{Block, Config, ConfigGroup, Envelope, Payload, SignatureHeader, SignaturePolicyEnvelope};
 use crate::pb::msp::{FabricMspConfig, MspConfig};
 
 /// Some bytes and who signed them.
@@ -103,7 +103,13 @@ impl Access {
         self.config.policies().contains(path)
     }
 
-    fn identity(&self, creator: &Bytes) -> Result<Identity, IdentityRefused> {
+    /// The policy at `path` as one of signatures, whatever it is made of.
+    pub(crate) fn signature_policy(&self, path: &str) -> Option<SignaturePolicyEnvelope> {
+        self.config.policies().to_signature_policy(path)
+    }
+
+    /// The member of the channel that `creator` is.
+    pub(crate) fn identity(&self, creator: &Bytes) -> Result<Identity, IdentityRefused> {
         let msp_id = Creator::decode(creator).map_err(|_| IdentityRefused::Unknown)?.msp_id;
         self.config.organization(&msp_id).ok_or(IdentityRefused::Unknown)?;
         let remembered = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(creator).cloned();

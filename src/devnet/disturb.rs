@@ -40,6 +40,24 @@ where
     Ok(response.map(|body| messages(body, faults)))
 }
 
+/// What becomes of a call from one node to another that needs no connection, because both are in one process.
+pub(super) async fn between_nodes<T>(faults: &Faults, call: impl Future<Output = T>) -> Result<T, Status> {
+    faults.before_call().await;
+    if let Some(code) = faults.take_failure() {
+        return Err(Status::new(code, "this node was told to fail"));
+    }
+    let answer = call.await;
+    faults.awake().await;
+    if faults.take_cut() {
+        return Err(Status::unavailable("error reading from server: unexpected EOF"));
+    }
+    if faults.take_garbage() {
+        let reason = "grpc: failed to unmarshal the received message: proto: cannot parse invalid wire-format data";
+        return Err(Status::internal(reason));
+    }
+    Ok(answer)
+}
+
 struct Sending {
     body: Body,
     faults: Faults,

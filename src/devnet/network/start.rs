@@ -92,6 +92,7 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
     for (organization, member) in rest.iter_mut().zip(&members) {
         for made in organization.orderers.drain(..) {
             let orderer = orderer(&made, &member.msp_id, &commons)?;
+            commons.neighbours.add_orderer(Arc::clone(&orderer), made.address.address.clone());
             for block in &genesis_blocks {
                 orderer.join(block.clone()).map_err(|refused: Refused| DevnetError::Order {
                     orderer: made.address.name.clone(),

@@ -95,6 +95,11 @@ impl Orderer {
         &self.signer.faults
     }
 
+    /// Whether it runs.
+    pub(crate) fn is_up(&self) -> bool {
+        self.signer.up.load(Ordering::Relaxed)
+    }
+
     /// Notes that it has come up, or gone down: blocks are signed by those that are up.
     pub(crate) fn set_up(&self, is_up: bool) {
         self.signer.up.store(is_up, Ordering::Relaxed);

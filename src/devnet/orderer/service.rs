@@ -49,6 +49,16 @@ async fn broadcast(orderer: &Orderer, envelope: Envelope) -> Result<(), Refusal>
     chain.broadcast(&header, envelope).await
 }
 
+impl Orderer {
+    /// Takes a message in, or refuses it: the answer to whoever sent it.
+    pub(crate) async fn broadcast(&self, envelope: Envelope) -> BroadcastResponse {
+        match broadcast(self, envelope).await {
+            Ok(()) => BroadcastResponse { status: Status::Success as i32, info: String::new() },
+            Err(refusal) => refusal.into(),
+        }
+    }
+}
+
 #[async_trait]
 impl AtomicBroadcast for OrdererService {
     type BroadcastStream = Responses<BroadcastResponse>;
@@ -63,10 +73,7 @@ impl AtomicBroadcast for OrdererService {
         let orderer = Arc::clone(&self.orderer);
         self.workers.spawn("broadcast", async move {
             while let Some(Ok(envelope)) = envelopes.next().await {
-                let response = match broadcast(&orderer, envelope).await {
-                    Ok(()) => BroadcastResponse { status: Status::Success as i32, info: String::new() },
-                    Err(refusal) => refusal.into(),
-                };
+                let response = orderer.broadcast(envelope).await;
                 let done = response.status != Status::Success as i32;
                 // As Fabric: after a refusal the stream ends.
                 if responses.send(Ok(response)).await.is_err() || done {

@@ -45,7 +45,9 @@ pub(super) fn guard(resource: &str) -> Option<Guard> {
         | "qscc/GetTransactionByID"
         | "qscc/GetBlockByTxID"
         | "cscc/GetConfigBlock"
-        | "cscc/GetChannelConfig" => Guard::Channel(READERS),
+        | "cscc/GetChannelConfig"
+        | "gateway/CommitStatus"
+        | "gateway/ChaincodeEvents" => Guard::Channel(READERS),
         _ => return None,
     })
 }
@@ -56,23 +58,26 @@ impl Peer {
         match guard(resource) {
             None => Err(Refused(format!("Unmapped policy for {}", shown(resource)))),
             Some(Guard::Local(role)) => self.check_local(role, proposal),
-            Some(Guard::Channel(policy)) => {
-                if channel.is_empty() {
-                    return Err(Refused(format!(
-                        "Invalid channel ID name during check policy on signed data with {policy}"
-                    )));
-                }
-                let Some(known) = self.channel(channel) else {
-                    return Err(Refused(format!("Failed to get policy manager for channel [{}]", shown(channel))));
-                };
-                known.access().evaluate(policy, &[proposal.signed_data()]).map_err(|error| {
-                    Refused(format!(
-                        "Failed evaluating policy on signed data during check policy on channel [{channel}] with \
-                         policy [{policy}]: [{error}]"
-                    ))
-                })
-            }
+            Some(Guard::Channel(policy)) => self.check_channel(policy, channel, &proposal.signed_data()),
         }
+    }
+
+    /// Whether whoever signed satisfies a policy of `channel`.
+    pub(super) fn check_channel(&self, policy: &str, channel: &str, signed: &Signed) -> Result<(), Refused> {
+        if channel.is_empty() {
+            return Err(Refused::new(
+                "Invalid channel ID name during check policy on signed data. Name must be different from nil.",
+            ));
+        }
+        let Some(known) = self.channel(channel) else {
+            return Err(Refused(format!("Failed to get policy manager for channel [{}]", shown(channel))));
+        };
+        known.access().evaluate(policy, std::slice::from_ref(signed)).map_err(|error| {
+            Refused(format!(
+                "Failed evaluating policy on signed data during check policy on channel [{channel}] with policy \
+                 [{policy}]: [{error}]"
+            ))
+        })
     }
 
     fn check_local(&self, role: Role, proposal: &UnpackedProposal) -> Result<(), Refused> {

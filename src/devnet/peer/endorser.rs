@@ -43,28 +43,32 @@ impl Endorser for Endorsing {
         &self,
         request: Request<SignedProposal>,
     ) -> Result<tonic::Response<ProposalResponse>, Status> {
-        let proposal = UnpackedProposal::unpack(request.into_inner()).map_err(|error| Status::unknown(error.0))?;
-        if is_expired(&proposal.signature_header.creator) {
-            return Err(Status::unknown("proposal client identity expired"));
-        }
-        let peer = &self.0;
-        if !proposal.channel().is_empty() && peer.channel(proposal.channel()).is_none() {
-            let channel = shown(proposal.channel());
-            let response = Some(failure(format!("channel '{channel}' not found")));
-            return Ok(tonic::Response::new(ProposalResponse { response, ..ProposalResponse::default() }));
-        }
-        peer.check_proposal(&proposal).map_err(|error| Status::unknown(error.0))?;
-        let proposal = Arc::new(proposal);
-        let response = peer.endorse(&proposal).await.unwrap_or_else(|error| {
-            tracing::debug!(peer = %peer.name(), channel = %proposal.channel(), chaincode = %proposal.chaincode,
-                tx_id = %proposal.tx_id(), %error, "proposal failed");
-            ProposalResponse { response: Some(failure(error.0)), ..ProposalResponse::default() }
-        });
-        Ok(tonic::Response::new(response))
+        let response = self.0.process(request.into_inner()).await;
+        response.map(tonic::Response::new).map_err(|error| Status::unknown(error.0))
     }
 }
 
 impl Peer {
+    /// What the peer says to a proposal. What is wrong with the proposal itself is an error.
+    pub(super) async fn process(self: &Arc<Self>, signed: SignedProposal) -> Result<ProposalResponse, Refused> {
+        let proposal = UnpackedProposal::unpack(signed)?;
+        if is_expired(&proposal.signature_header.creator) {
+            return Err(Refused::new("proposal client identity expired"));
+        }
+        if !proposal.channel().is_empty() && self.channel(proposal.channel()).is_none() {
+            let channel = shown(proposal.channel());
+            let response = Some(failure(format!("channel '{channel}' not found")));
+            return Ok(ProposalResponse { response, ..ProposalResponse::default() });
+        }
+        self.check_proposal(&proposal)?;
+        let proposal = Arc::new(proposal);
+        Ok(self.endorse(&proposal).await.unwrap_or_else(|error| {
+            tracing::debug!(peer = %self.name(), channel = %proposal.channel(), chaincode = %proposal.chaincode,
+                tx_id = %proposal.tx_id(), %error, "proposal failed");
+            ProposalResponse { response: Some(failure(error.0)), ..ProposalResponse::default() }
+        }))
+    }
+
     /// Checks headers, signature, uniqueness, and the right to propose.
     fn check_proposal(&self, proposal: &UnpackedProposal) -> Result<(), Refused> {
         let validating = |error: Refused| error.context("error validating proposal");

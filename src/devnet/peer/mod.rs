@@ -13,6 +13,7 @@ mod cscc;
 mod deliver;
 mod discovery;
 mod endorser;
+mod gateway;
 mod hosts;
 mod launch;
 mod lifecycle;
@@ -45,6 +46,7 @@ use crate::fabric::identity::{Msp, SigningIdentity};
 use crate::fabric::names::{ChannelName, MspId};
 use crate::pb::common;
 use crate::pb::discovery::discovery_server::DiscoveryServer;
+use crate::pb::gateway::gateway_server::GatewayServer;
 use crate::pb::protos::deliver_server::DeliverServer;
 use crate::pb::protos::endorser_server::EndorserServer;
 use crate::runtime::Workers;
@@ -162,7 +164,7 @@ impl Peer {
         self.joined.subscribe()
     }
 
-    /// The peer's gRPC services: `Endorser`, `Deliver`, `Discovery`. Streams live among `workers`, which are those of
+    /// The peer's gRPC services: `Endorser`, `Deliver`, `Gateway`, `Discovery`. Streams live among `workers`, which are those of
     /// this run of the peer; `topology` knows its neighbours.
     pub(crate) fn services(self: &Arc<Self>, topology: Arc<dyn Topology>, workers: &Workers) -> Routes {
         let mut routes = RoutesBuilder::default();
@@ -172,8 +174,13 @@ impl Peer {
         let deliver = DeliverServer::new(deliver::Delivering { peer: Arc::clone(self), workers: workers.clone() })
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let gateway =
+            gateway::Gatekeeper { peer: Arc::clone(self), topology: Arc::clone(&topology), workers: workers.clone() };
+        let gateway = GatewayServer::new(gateway)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let discovery = DiscoveryServer::new(discovery::Discovering { peer: Arc::clone(self), topology });
-        routes.add_service(endorser).add_service(deliver).add_service(discovery);
+        routes.add_service(endorser).add_service(deliver).add_service(gateway).add_service(discovery);
         routes.routes()
     }
 }

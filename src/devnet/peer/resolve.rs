@@ -169,4 +169,16 @@ impl Peer {
         }
         references
     }
+
+    /// The chaincodes that this peer can run on a channel, with the numbers of their definitions.
+    pub(super) fn runnable(&self, ledger: &Ledger) -> Vec<(String, i64)> {
+        let snapshot = Simulated::new(ledger.simulate());
+        let names = lifecycle::defined(&snapshot).unwrap_or_default();
+        let runnable = names.into_iter().filter_map(|chaincode| {
+            let approval = self.approval(ledger, &chaincode).ok()??;
+            let runs = approval.approved && self.packages.get(&approval.package_id).is_some();
+            runs.then_some((chaincode, approval.definition.sequence))
+        });
+        runnable.collect()
+    }
 }

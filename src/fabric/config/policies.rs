@@ -13,7 +13,10 @@ use crate::fabric::identity::Identity;
 use crate::fabric::policy::{Candidate, Member, PolicyError, distinct, suffices};
 use crate::pb::common::implicit_meta_policy::Rule as Quorum;
 use crate::pb::common::policy::PolicyType;
-use crate::pb::common::{ConfigGroup, ConfigPolicy, ImplicitMetaPolicy, SignaturePolicyEnvelope};
+use crate::pb::common::{
+    ConfigGroup, ConfigPolicy, ImplicitMetaPolicy, MspPrincipal, SignaturePolicy, SignaturePolicyEnvelope,
+    signature_policy,
+};
 
 /// All policies of a channel.
 #[derive(Debug, Clone)]
@@ -67,6 +70,48 @@ impl Node {
         }
     }
 
+    /// How many of the policies below must be satisfied.
+    fn needed(&self, quorum: Quorum) -> usize {
+        match quorum {
+            _ if self.children.is_empty() => 0,
+            Quorum::Any => 1,
+            Quorum::All => self.children.len(),
+            Quorum::Majority => self.children.len() / 2 + 1,
+        }
+    }
+
+    /// The policy as one of signatures. Equal principals of the policies below become one.
+    fn to_signature_policy(&self, name: &str) -> Option<SignaturePolicyEnvelope> {
+        match self.rules.get(name)? {
+            Rule::Broken(_) => None,
+            Rule::Signature(policy) => Some(policy.clone()),
+            Rule::Implicit { quorum, name } => {
+                let mut identities: Vec<MspPrincipal> = Vec::new();
+                let mut rules = Vec::new();
+                for child in self.children.values() {
+                    let policy = child.to_signature_policy(name)?;
+                    let places: Vec<i32> = policy
+                        .identities
+                        .into_iter()
+                        .map(|principal| {
+                            let known = identities.iter().position(|known| *known == principal);
+                            let place = known.unwrap_or_else(|| {
+                                identities.push(principal);
+                                identities.len() - 1
+                            });
+                            i32::try_from(place).ok()
+                        })
+                        .collect::<Option<_>>()?;
+                    rules.push(renumbered(policy.rule?, &places)?);
+                }
+                let n = i32::try_from(self.needed(*quorum)).ok()?;
+                let gate = signature_policy::NOutOf { n, rules };
+                let rule = SignaturePolicy { r#type: Some(signature_policy::Type::NOutOf(gate)) };
+                Some(SignaturePolicyEnvelope { version: 0, rule: Some(rule), identities })
+            }
+        }
+    }
+
     /// Says what is lacking, if anything.
     fn judge<C: Candidate>(&self, name: &str, candidates: &[C]) -> Result<(), String> {
         match self.rules.get(name) {
@@ -75,12 +120,7 @@ impl Node {
             Some(Rule::Signature(policy)) if suffices(policy, candidates) => Ok(()),
             Some(Rule::Signature(_)) => Err(format!("the {} signers do not suffice", candidates.len())),
             Some(Rule::Implicit { quorum, name }) => {
-                let needed = match quorum {
-                    _ if self.children.is_empty() => 0,
-                    Quorum::Any => 1,
-                    Quorum::All => self.children.len(),
-                    Quorum::Majority => self.children.len() / 2 + 1,
-                };
+                let needed = self.needed(*quorum);
                 let met = self.children.values().filter(|child| child.judge(name, candidates).is_ok()).count();
                 if met >= needed {
                     return Ok(());
@@ -92,6 +132,20 @@ impl Node {
             }
         }
     }
+}
+
+/// `rule` with other numbers for its identities: the place in `places` for each.
+fn renumbered(rule: SignaturePolicy, places: &[i32]) -> Option<SignaturePolicy> {
+    let r#type = match rule.r#type? {
+        signature_policy::Type::SignedBy(number) => {
+            signature_policy::Type::SignedBy(*places.get(usize::try_from(number).ok()?)?)
+        }
+        signature_policy::Type::NOutOf(gate) => {
+            let rules = gate.rules.into_iter().map(|rule| renumbered(rule, places)).collect::<Option<_>>()?;
+            signature_policy::Type::NOutOf(signature_policy::NOutOf { rules, ..gate })
+        }
+    };
+    Some(SignaturePolicy { r#type: Some(r#type) })
 }
 
 impl PolicySet {
@@ -124,6 +178,13 @@ impl PolicySet {
             Some(Rule::Signature(policy)) => Some(policy),
             _ => None,
         }
+    }
+
+    /// The policy of a path as one of signatures: an implicit one becomes so many of those below it. `None` where there
+    /// is no such policy, or one that it is made of is broken.
+    pub fn to_signature_policy(&self, path: &str) -> Option<SignaturePolicyEnvelope> {
+        let (node, name) = self.find(path).ok()?;
+        node.to_signature_policy(name)
     }
 
     /// That `signers`, whose signatures were verified, satisfy the policy, such as `/Channel/Application/Writers`.
@@ -192,6 +253,24 @@ mod tests {
             let result = tree(organizations, quorum).evaluate_members("/Channel/Rule", &peers(signers));
             assert_eq!(result.is_ok(), satisfied, "{quorum:?} of {organizations:?} by {signers:?}: {result:?}");
         }
+    }
+
+    #[test]
+    fn implicit_policies_can_be_written_out() {
+        use crate::fabric::policy::evaluate_members;
+
+        let set = tree(&["A", "B", "C"], Quorum::Majority);
+        let policy = set.to_signature_policy("/Channel/Rule").unwrap();
+        assert_eq!(policy.identities.len(), 3);
+        for signers in [&["A", "B"][..], &["A", "A"], &["C"], &["A", "B", "C"], &[]] {
+            let signers: Vec<Member> =
+                signers.iter().map(|name| Member { msp_id: MspId::parse(*name).unwrap(), role: Role::Peer }).collect();
+            let expected = set.evaluate_members("/Channel/Rule", &signers).is_ok();
+            assert_eq!(evaluate_members(&policy, &signers), expected, "{signers:?}");
+        }
+        let alike = tree(&["A"], Quorum::Any).to_signature_policy("/Channel/A/Endorsement").unwrap();
+        assert_eq!(alike, dsl::parse("OR('A.peer')").unwrap());
+        assert!(set.to_signature_policy("/Channel/Other").is_none());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use prost::Message as _;
-use tonic::{Request, Status};
+use tonic::{Request, Status, async_trait};
 
 use crate::chaincode::Contract;
 use crate::devnet::crypto::{NodeKind, OrganizationCrypto};
@@ -21,14 +21,17 @@ use crate::fabric::lifecycle::{ChaincodeDefinition, install_args};
 use crate::fabric::names::{ChaincodeName, ChannelName, Label, MspId, PackageId, TxId};
 use crate::fabric::package::Package;
 use crate::fabric::tx::{Invocation, Nonce, Proposal};
-use crate::pb::common::{Block, BlockData, BlockHeader, BlockMetadata, HeaderType};
+use crate::pb::common::{Block, BlockData, BlockHeader, BlockMetadata, ChannelHeader, Envelope, HeaderType, Payload};
 use crate::pb::lifecycle::InstallChaincodeResult;
+use crate::pb::orderer::BroadcastResponse;
 use crate::pb::protos::endorser_server::Endorser as _;
 use crate::pb::protos::{ProposalResponse, Response, SignedProposal};
 use crate::runtime::Workers;
 
 pub(super) const CHANNEL: &str = "ops";
 pub(super) const OTHER_CHANNEL: &str = "other";
+/// Where no orderer listens.
+pub(super) const DEAD_ORDERER: &str = "localhost:7050";
 
 /// An organization with its peer.
 pub(super) struct Side {
@@ -62,7 +65,7 @@ pub(super) fn net() -> Net {
     let (contracts, hosts, private) = (Arc::<Contracts>::default(), Arc::<Hosts>::default(), Arc::default());
     let workers = Workers::new();
     let (mut sides, mut members) = (Vec::new(), Vec::new());
-    for number in 1..=2 {
+    for number in 1..=2_u16 {
         let crypto = OrganizationCrypto::generate(folder.path(), &format!("org{number}.example.com")).unwrap();
         let msp_id = MspId::parse(format!("Org{number}MSP")).unwrap();
         let user = |name: &str, unit: &str| {
@@ -85,7 +88,13 @@ pub(super) fn net() -> Net {
             workers.clone(),
         );
         sides.push(Side { admin: user("Admin", "admin"), user: user("User1", "client"), peer });
-        members.push(genesis::Member { msp_id, msp, anchor: ("localhost".to_owned(), 7051), orderers: Vec::new() });
+        let orderer = genesis::Orderer {
+            host: "localhost".to_owned(),
+            port: 6950 + 100 * number,
+            tls_certificate_pem: node.tls_certificate_pem.clone(),
+        };
+        let anchor = ("localhost".to_owned(), 7051);
+        members.push(genesis::Member { msp_id, msp, anchor, orderers: vec![orderer] });
     }
     for name in [CHANNEL, OTHER_CHANNEL] {
         let timeout = Duration::from_secs(1);
@@ -199,6 +208,7 @@ impl Net {
     }
 }
 
+#[async_trait]
 impl Topology for Net {
     fn members(&self) -> Vec<Member> {
         let member = |(at, side): (usize, &Side)| Member {
@@ -207,6 +217,23 @@ impl Topology for Net {
         };
         self.sides.iter().enumerate().map(member).collect()
     }
+
+    /// Orders and commits at once.
+    async fn broadcast(&self, address: &str, envelope: Envelope) -> Result<BroadcastResponse, Status> {
+        if address == DEAD_ORDERER {
+            return Err(Status::unavailable("nobody listens"));
+        }
+        let (channel, tx_id) = header(&envelope);
+        self.commit(&channel, envelope.encode_to_vec().into(), &tx_id).await;
+        Ok(BroadcastResponse { status: 200, info: String::new() })
+    }
+}
+
+/// The channel and the transaction of an envelope.
+fn header(envelope: &Envelope) -> (String, TxId) {
+    let payload = Payload::decode(envelope.payload.clone()).unwrap();
+    let header = ChannelHeader::decode(payload.header.unwrap().channel_header).unwrap();
+    (header.channel_id, TxId::parse(header.tx_id).unwrap())
 }
 
 pub(super) fn sign(proposal: &Proposal, signer: &SigningIdentity) -> SignedProposal {

@@ -16,7 +16,9 @@ use crate::pb::common::{BlockchainInfo, Config};
 use crate::pb::discovery::discovery_server::Discovery as _;
 use crate::pb::discovery::query::Query as Kind;
 use crate::pb::discovery::query_result::Result as Found;
-use crate::pb::discovery::{self, AuthInfo, ConfigQuery, LocalPeerQuery, PeerMembershipQuery, SignedRequest};
+use crate::pb::discovery::{
+    self, AuthInfo, ChaincodeQuery, ConfigQuery, LocalPeerQuery, PeerMembershipQuery, SignedRequest,
+};
 use crate::pb::gossip::gossip_message::Content;
 use crate::pb::gossip::{Envelope, GossipMessage};
 use crate::pb::protos::{
@@ -142,7 +144,6 @@ async fn discovery_tells_peers_and_orderers() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(peers(&["nothing"]).await.len(), 0);
     let found = peers(&["asset"]).await;
     assert_eq!(found.keys().collect::<Vec<_>>(), ["Org1MSP", "Org2MSP"]);
     let peer = &found["Org2MSP"].peers[0];
@@ -153,7 +154,7 @@ async fn discovery_tells_peers_and_orderers() {
     let Content::StateInfo(info) = content(peer.state_info.as_ref().unwrap()) else { panic!() };
     let properties = info.properties.unwrap();
     let names: Vec<_> = properties.chaincodes.iter().map(|it| (it.name.as_str(), it.version.as_str())).collect();
-    assert_eq!((properties.ledger_height, names.as_slice()), (4, &[("_lifecycle", "syscc"), ("asset", "1.0")][..]));
+    assert_eq!((properties.ledger_height, names.as_slice()), (4, &[("asset", "1"), ("_lifecycle", "1")][..]));
 
     let Found::ConfigResult(config) = discover(&net, user, CHANNEL, Kind::ConfigQuery(ConfigQuery {})).await else {
         panic!()
@@ -171,11 +172,57 @@ async fn discovery_tells_peers_and_orderers() {
     assert_eq!(refused(user, "", local()).await, "access denied");
     assert_eq!(refused(user, "nowhere", Kind::ConfigQuery(ConfigQuery {})).await, "access denied");
     assert_eq!(refused(user, CHANNEL, local()).await, "unknown or missing request type");
-    let plan = Kind::CcQuery(discovery::ChaincodeQuery { interests: Vec::new() });
-    assert_eq!(
-        refused(user, CHANNEL, plan).await,
-        "failed constructing descriptor for []: this network makes no endorsement plans"
-    );
+    let call = |name: &str| ChaincodeCall { name: name.to_owned(), ..ChaincodeCall::default() };
+    let nothing = Some(ChaincodeInterest { chaincodes: vec![call("nothing")] });
+    let unknown = Kind::PeerQuery(PeerMembershipQuery { filter: nothing });
+    assert_eq!(refused(user, CHANNEL, unknown).await, "No metadata was found for chaincode nothing in channel ops");
+    for (names, expected) in [
+        (None, "chaincode query must have at least one chaincode interest"),
+        (Some(&[][..]), "chaincode interest must contain at least one chaincode"),
+        (Some(&[""][..]), "chaincode name in interest cannot be empty"),
+        (
+            Some(&["asset", "nothing"]),
+            "failed constructing descriptor for chaincodes:{name:\"asset\"} chaincodes:{name:\"nothing\"}",
+        ),
+    ] {
+        let interest =
+            |names: &[&str]| ChaincodeInterest { chaincodes: names.iter().map(|&name| call(name)).collect() };
+        let query = ChaincodeQuery { interests: names.map(interest).into_iter().collect() };
+        assert_eq!(refused(user, CHANNEL, Kind::CcQuery(query)).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn discovery_tells_who_may_endorse() {
+    let net = Arc::new(net());
+    net.deploy("asset", Arc::new(AssetContract)).await;
+    let user = &net.sides[0].user;
+    let plan = async |call: ChaincodeCall| {
+        let query = ChaincodeQuery { interests: vec![ChaincodeInterest { chaincodes: vec![call] }] };
+        match discover(&net, user, CHANNEL, Kind::CcQuery(query)).await {
+            Found::CcQueryRes(mut found) => found.content.remove(0),
+            other => panic!("{other:?}"),
+        }
+    };
+    let call = ChaincodeCall { name: "asset".to_owned(), ..ChaincodeCall::default() };
+    let both = plan(call.clone()).await;
+    assert_eq!((both.chaincode.as_str(), both.endorsers_by_groups.len()), ("asset", 2));
+    assert_eq!(both.layouts.len(), 1);
+    assert_eq!(both.layouts[0].quantities_by_group.values().collect::<Vec<_>>(), [&1, &1]);
+    let of_lifecycle = ChaincodeCall { name: "_lifecycle".to_owned(), ..ChaincodeCall::default() };
+    assert_eq!(plan(of_lifecycle).await.layouts[0].quantities_by_group.len(), 2);
+
+    // Only one organization's peers hold its own collection and may endorse for it.
+    let own = ChaincodeCall { collection_names: vec!["_implicit_org_Org2MSP".to_owned()], ..call.clone() };
+    let one = plan(own).await;
+    assert_eq!(one.layouts[0].quantities_by_group.len(), 1);
+    let peers: Vec<_> = one.endorsers_by_groups.into_values().flat_map(|group| group.peers).collect();
+    assert_eq!(peers.len(), 1);
+    assert_eq!(peers[0].identity, *net.sides[1].peer.signer.creator());
+
+    let key_policy = crate::fabric::policy::dsl::parse("OR('Org1MSP.peer')").unwrap();
+    let of_key = ChaincodeCall { key_policies: vec![key_policy], disregard_namespace_policy: true, ..call };
+    assert_eq!(plan(of_key).await.layouts[0].quantities_by_group.len(), 1);
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
-//! `discovery.Discovery`: who is on a channel, where the orderers are.
+//! `discovery.Discovery`: who is on a channel, where the orderers are, who may endorse.
 //!
-//! Thin: no endorsement plans. Peers are described in the messages that gossip would carry, because that is what
+//! Peers are described in the messages that gossip would carry, because that is what
 //! clients parse; each peer signs for itself, as if it had sent them.
 //!
 //! Source: Fabric 3.1.5 `discovery/service.go`, `discovery/support`, `gossip/gossip/channel`.
+
+mod layouts;
+mod principals;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,23 +17,27 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Status, async_trait};
 
+pub(super) use self::layouts::{Candidate, Layouts, candidates, layouts};
 use super::Peer;
 use super::channel::{PeerChannel, WRITERS};
 use super::context::Refused;
 use super::proposal::shown;
 use crate::devnet::access::{Access, Signed, msp_config, value};
+use crate::devnet::lifecycle::state::LIFECYCLE;
 use crate::fabric::identity::{Creator, Role, Signer as _};
-use crate::pb::common::{ConfigGroup, OrdererAddresses};
+use crate::pb::common::{self, ConfigGroup, OrdererAddresses};
 use crate::pb::discovery::discovery_server::Discovery;
 use crate::pb::discovery::query::Query as Kind;
 use crate::pb::discovery::query_result::Result as Found;
 use crate::pb::discovery::{
-    self, ConfigResult, Endpoint, Endpoints, PeerMembershipResult, Peers, QueryResult, SignedRequest,
+    self, ChaincodeQuery, ChaincodeQueryResult, ConfigResult, EndorsementDescriptor, Endpoint, Endpoints, Layout,
+    PeerMembershipResult, Peers, QueryResult, SignedRequest,
 };
 use crate::pb::gossip::gossip_message::{Content, Tag};
 use crate::pb::gossip::{AliveMessage, Chaincode, Envelope, GossipMessage, Member as GossipMember, PeerTime};
 use crate::pb::gossip::{Properties, StateInfo};
-use crate::pb::protos::ChaincodeInterest;
+use crate::pb::orderer::BroadcastResponse;
+use crate::pb::protos::{ChaincodeCall, ChaincodeInterest};
 
 /// A peer that can be reached.
 #[derive(Debug, Clone)]
@@ -42,9 +49,13 @@ pub(crate) struct Member {
 }
 
 /// Who is in the network.
+#[async_trait]
 pub(crate) trait Topology: Send + Sync + 'static {
     /// All peers that are up, of all organizations.
     fn members(&self) -> Vec<Member>;
+
+    /// Hands `envelope` to the orderer at `address`, and brings its answer.
+    async fn broadcast(&self, address: &str, envelope: common::Envelope) -> Result<BroadcastResponse, Status>;
 }
 
 /// The service of a peer.
@@ -82,7 +93,7 @@ impl Discovering {
         if query.channel.is_empty() {
             self.check_admin(signed).ok_or_else(denied)?;
             return match &query.query {
-                Some(Kind::LocalPeers(_)) => Ok(members(self.topology.members().iter().map(|member| (member, None)))),
+                Some(Kind::LocalPeers(_)) => Ok(members(&self.topology.members())),
                 _ => Err(unknown()),
             };
         }
@@ -90,17 +101,11 @@ impl Discovering {
         let access = channel.access();
         access.evaluate(WRITERS, std::slice::from_ref(signed)).map_err(|_| denied())?;
         match &query.query {
-            Some(Kind::PeerQuery(query)) => Ok(self.membership(&channel, query.filter.as_ref())),
+            Some(Kind::PeerQuery(query)) => self.membership(&channel, query.filter.as_ref()),
             Some(Kind::ConfigQuery(_)) => config(&access)
                 .map(Found::ConfigResult)
                 .ok_or_else(|| Refused(format!("failed fetching config for channel {}", query.channel))),
-            Some(Kind::CcQuery(query)) => {
-                let names: Vec<_> = query.interests.iter().flat_map(|interest| &interest.chaincodes).collect();
-                let names = names.iter().map(|call| shown(&call.name)).collect::<Vec<_>>().join(", ");
-                Err(Refused(format!(
-                    "failed constructing descriptor for [{names}]: this network makes no endorsement plans"
-                )))
-            }
+            Some(Kind::CcQuery(query)) => self.descriptors(&channel, query),
             Some(Kind::LocalPeers(_)) | None => Err(unknown()),
         }
     }
@@ -112,34 +117,91 @@ impl Discovering {
     }
 
     /// The peers of the channel's organizations that are in the channel, with the chaincodes that are asked for.
-    fn membership(&self, channel: &PeerChannel, filter: Option<&ChaincodeInterest>) -> Found {
-        let name = channel.ledger().channel().as_str();
-        let organizations = channel.access().organizations();
-        let asked: Vec<_> = filter.iter().flat_map(|filter| &filter.chaincodes).collect();
-        let on_channel: Vec<_> = self
-            .topology
-            .members()
-            .into_iter()
-            .filter(|member| organizations.iter().any(|(_, id)| id == member.peer.msp_id.as_str()))
-            .filter_map(|member| {
-                let joined = member.peer.channel(name)?;
-                let chaincodes = member.peer.chaincodes(name);
-                let runs = |name: &str| chaincodes.iter().any(|chaincode| chaincode.name == name);
-                asked.iter().all(|call| runs(&call.name)).then_some(())?;
-                let state_info = member.peer.state_info(&joined, chaincodes);
-                Some((member, state_info))
-            })
-            .collect();
-        members(on_channel.iter().map(|(member, state_info)| (member, Some(state_info.clone()))))
+    fn membership(&self, channel: &PeerChannel, filter: Option<&ChaincodeInterest>) -> Result<Found, Refused> {
+        let mut candidates = layouts::candidates(channel, &*self.topology);
+        if let Some(filter) = filter.filter(|filter| !filter.chaincodes.is_empty()) {
+            candidates = layouts::authorized(channel, candidates, filter)?;
+        }
+        let mut peers_by_org: BTreeMap<String, Peers> = BTreeMap::new();
+        for candidate in &candidates {
+            let peers = peers_by_org.entry(candidate.member.peer.msp_id.to_string()).or_default();
+            peers.peers.push(described(channel, candidate));
+        }
+        Ok(Found::Members(PeerMembershipResult { peers_by_org }))
+    }
+
+    /// Who may endorse each of what is asked for.
+    fn descriptors(&self, channel: &PeerChannel, query: &ChaincodeQuery) -> Result<Found, Refused> {
+        check(query)?;
+        let candidates = layouts::candidates(channel, &*self.topology);
+        let mut content = Vec::new();
+        for interest in &query.interests {
+            let found = layouts::layouts(channel, candidates.clone(), interest).map_err(|error| {
+                tracing::debug!(channel = %channel.ledger().channel(), %error, "no endorsers for an interest");
+                Refused(format!("failed constructing descriptor for {}", interest_text(interest)))
+            })?;
+            let peers = |peers: Vec<Candidate>| Peers {
+                peers: peers.iter().map(|candidate| described(channel, candidate)).collect(),
+            };
+            content.push(EndorsementDescriptor {
+                chaincode: found.chaincode,
+                endorsers_by_groups: found.groups.into_iter().map(|(name, group)| (name, peers(group))).collect(),
+                layouts: found
+                    .alternatives
+                    .into_iter()
+                    .map(|quantities_by_group| Layout { quantities_by_group })
+                    .collect(),
+            });
+        }
+        Ok(Found::CcQueryRes(ChaincodeQueryResult { content }))
     }
 }
 
-fn members<'a>(found: impl Iterator<Item = (&'a Member, Option<Envelope>)>) -> Found {
+fn check(query: &ChaincodeQuery) -> Result<(), Refused> {
+    if query.interests.is_empty() {
+        return Err(Refused::new("chaincode query must have at least one chaincode interest"));
+    }
+    for interest in &query.interests {
+        if interest.chaincodes.is_empty() {
+            return Err(Refused::new("chaincode interest must contain at least one chaincode"));
+        }
+        if interest.chaincodes.iter().any(|call| call.name.is_empty()) {
+            return Err(Refused::new("chaincode name in interest cannot be empty"));
+        }
+    }
+    Ok(())
+}
+
+/// An interest as Fabric writes it into messages.
+fn interest_text(interest: &ChaincodeInterest) -> String {
+    let call = |call: &ChaincodeCall| {
+        let mut fields = vec![format!("name:\"{}\"", shown(&call.name))];
+        fields.extend(call.collection_names.iter().map(|name| format!("collection_names:\"{}\"", shown(name))));
+        fields.extend(call.no_private_reads.then(|| "no_private_reads:true".to_owned()));
+        fields.extend(call.no_public_writes.then(|| "no_public_writes:true".to_owned()));
+        fields.extend(call.disregard_namespace_policy.then(|| "disregard_namespace_policy:true".to_owned()));
+        format!("chaincodes:{{{}}}", fields.join(" "))
+    };
+    interest.chaincodes.iter().map(call).collect::<Vec<_>>().join(" ")
+}
+
+/// A peer of a channel, as gossip would tell of it.
+fn described(channel: &PeerChannel, candidate: &Candidate) -> discovery::Peer {
+    let peer = &candidate.member.peer;
+    discovery::Peer {
+        state_info: Some(peer.state_info(channel, candidate.height, candidate.chaincodes.clone())),
+        membership_info: Some(peer.alive(&candidate.member.endpoint)),
+        identity: peer.signer.creator().clone(),
+    }
+}
+
+/// Peers as they are known outside of channels.
+fn members(found: &[Member]) -> Found {
     let mut peers_by_org: BTreeMap<String, Peers> = BTreeMap::new();
-    for (member, state_info) in found {
+    for member in found {
         let peer = &member.peer;
         peers_by_org.entry(peer.msp_id.to_string()).or_default().peers.push(discovery::Peer {
-            state_info,
+            state_info: None,
             membership_info: Some(peer.alive(&member.endpoint)),
             identity: peer.signer.creator().clone(),
         });
@@ -181,32 +243,28 @@ impl Peer {
     }
 
     /// "I am this far on the channel, and run these chaincodes."
-    fn state_info(&self, channel: &PeerChannel, chaincodes: Vec<Chaincode>) -> Envelope {
-        let (ledger, pki_id) = (channel.ledger(), self.pki_id());
-        let name = ledger.channel().as_str();
+    fn state_info(&self, channel: &PeerChannel, ledger_height: u64, chaincodes: Vec<Chaincode>) -> Envelope {
+        let pki_id = self.pki_id();
+        let name = channel.ledger().channel().as_str();
         let channel_mac = Sha256::new().chain_update(&pki_id).chain_update(name).finalize().to_vec().into();
-        let properties = Properties { ledger_height: ledger.height(), left_channel: false, chaincodes };
+        let properties = Properties { ledger_height, left_channel: false, chaincodes };
         let timestamp = Some(self.peer_time());
         let info = StateInfo { timestamp, pki_id, channel_mac, properties: Some(properties) };
         self.gossip(Bytes::new(), Tag::ChanOrOrg, Content::StateInfo(info))
     }
 
-    /// What the peer runs on a channel: what is approved and installed, and `_lifecycle`.
-    fn chaincodes(&self, channel: &str) -> Vec<Chaincode> {
-        let chaincode = |name: String, version: String| Chaincode { name, version, metadata: Bytes::new() };
-        let mut chaincodes = vec![chaincode("_lifecycle".to_owned(), "syscc".to_owned())];
-        for (package_id, mut channels) in self.references() {
-            if self.packages.get(&package_id).is_some() {
-                let here = channels.remove(channel).unwrap_or_default();
-                chaincodes.extend(here.into_iter().map(|(name, version)| chaincode(name, version)));
-            }
-        }
-        chaincodes
+    /// What the peer runs on a channel: what is approved and installed, and `_lifecycle`. Gossip tells the number of a
+    /// definition as its version.
+    fn chaincodes(&self, channel: &PeerChannel) -> Vec<Chaincode> {
+        let chaincode =
+            |(name, sequence): (String, i64)| Chaincode { name, version: sequence.to_string(), metadata: Bytes::new() };
+        let own = std::iter::once((LIFECYCLE.to_owned(), 1));
+        self.runnable(channel.ledger()).into_iter().chain(own).map(chaincode).collect()
     }
 }
 
 /// The organizations' MSPs and the orderers' addresses.
-fn config(access: &Access) -> Option<ConfigResult> {
+pub(super) fn config(access: &Access) -> Option<ConfigResult> {
     let (orderer, application) = (access.group("Orderer")?, access.group("Application")?);
     let mut result = ConfigResult::default();
     for group in orderer.groups.values().chain(application.groups.values()) {
