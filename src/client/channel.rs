@@ -7,7 +7,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -19,9 +18,9 @@ use super::events::{EventStream, Start};
 use super::gateway::Client;
 use super::lifecycle::OrgLifecycle;
 use super::node::Peer;
-use super::transact::{self, Committed, Endorsers, SubmitError, Way};
+use super::transact::{self, Committed, Endorsers, Retry, SubmitError, Way};
 use super::turns::first_answer;
-use crate::fabric::block::ValidationCode;
+use crate::fabric::block::{Transaction, ValidationCode};
 use crate::fabric::config::ChannelConfig;
 use crate::fabric::names::{BlockNumber, ChaincodeName, ChannelName, TxId};
 use crate::fabric::tx::Invocation;
@@ -135,9 +134,9 @@ impl Channel {
 
     /// Runs `invocation` on an own peer, straight.
     pub(super) async fn ask(&self, invocation: &Invocation) -> Result<Bytes, EvaluateError> {
-        let peers = self.client.own_peers().cloned().collect();
+        let peers = self.client.own_peers();
         let ask = async |peer: Peer| self.evaluate_on(&peer, invocation).await;
-        match first_answer(peers, self.client.shared.timeouts.silence, ask).await {
+        match first_answer(peers, &self.client.shared.timeouts, ask).await {
             Ok((peer, result)) => {
                 self.client.prefer(&peer);
                 Ok(result)
@@ -167,9 +166,9 @@ impl Channel {
         transact::submit(self, invocation, &endorsers).await
     }
 
-    /// [`submit`](Self::submit), as a new transaction for as long as `schedule` lasts whenever the transaction lost
-    /// against another one: read conflicts, endorsers at different blocks, an organization that joined meanwhile.
-    /// [`Backoff::conflicts`](crate::runtime::retry::Backoff::conflicts) is a schedule for it.
+    /// [`submit`](Self::submit), as a new transaction as often as `retry` says: a [`Retry`], or a schedule such as
+    /// [`Backoff::conflicts`](crate::runtime::retry::Backoff::conflicts), for which what lost against another
+    /// transaction is tried again. A transaction that is undecided is looked up instead.
     ///
     /// Cancel safety: as of [`submit`](Self::submit).
     ///
@@ -179,25 +178,9 @@ impl Channel {
         &self,
         invocation: &Invocation,
         endorsers: Endorsers,
-        schedule: impl IntoIterator<Item = Duration>,
+        retry: impl Into<Retry>,
     ) -> Result<Committed, SubmitError> {
-        let mut schedule = schedule.into_iter();
-        let mut changed = false;
-        loop {
-            let error = match self.submit(invocation, endorsers.clone()).await {
-                Err(error) if error.is_conflict() => error,
-                // Once: what an organization too few did not do, the same ones will not do again.
-                Err(error @ SubmitError::Invalidated { code: ValidationCode::EndorsementPolicyFailure, .. })
-                    if endorsers.follow_the_channel() && !std::mem::replace(&mut changed, true) =>
-                {
-                    error
-                }
-                done => return done,
-            };
-            let Some(wait) = schedule.next() else { return Err(error) };
-            tracing::debug!(channel = %self.name, chaincode = %invocation.chaincode, %error, "transaction lost, trying anew");
-            tokio::time::sleep(wait).await;
-        }
+        transact::submit_with_retry(self, invocation, &endorsers, retry.into()).await
     }
 
     /// The number of blocks that an own peer has.
@@ -232,11 +215,17 @@ impl Channel {
     /// # Errors
     /// [`EvaluateError`].
     pub async fn transaction(&self, tx_id: &TxId) -> Result<Option<ValidationCode>, EvaluateError> {
+        Ok(self.processed(tx_id).await?.map(|transaction| transaction.validation))
+    }
+
+    /// A transaction with the verdict on it.
+    pub(super) async fn processed(&self, tx_id: &TxId) -> Result<Option<Transaction>, EvaluateError> {
         let query = self.qscc("GetTransactionByID").arg(tx_id.to_string());
         match self.ask(&query).await {
             Ok(found) => {
                 let found = decode::<ProcessedTransaction>("GetTransactionByID", &found)?;
-                Ok(Some(ValidationCode::from(found.validation_code)))
+                let code = ValidationCode::from(found.validation_code);
+                Ok(Some(Transaction::of_envelope(&found.transaction_envelope.unwrap_or_default(), code)))
             }
             Err(error) if is_absent(&error, tx_id) => Ok(None),
             Err(error) => Err(error),

@@ -22,7 +22,8 @@ use super::error::{CallError, NodeName};
 use super::gateway::Client;
 use super::net::{Endpoint, Tls};
 use super::node::{Orderer, Peer};
-use super::topology::Topology;
+use super::topology::{Consensus, Topology};
+use super::turns::first_answer;
 use crate::fabric::identity::Creator;
 use crate::fabric::names::MspId;
 use crate::fabric::tx::Invocation;
@@ -50,6 +51,7 @@ pub(super) struct View {
     /// The organizations' TLS roots, in PEM.
     pub(super) tls_roots: BTreeMap<MspId, Bytes>,
     pub(super) orderers: Vec<Orderer>,
+    pub(super) consensus: Consensus,
     /// See [`Topology::lifecycle_endorsements`].
     pub(super) lifecycle_endorsements: Option<usize>,
 }
@@ -79,18 +81,21 @@ pub(super) async fn view(channel: &Channel) -> Result<Arc<View>, Vec<CallError>>
     {
         return Ok(Arc::clone(view));
     }
-    let mut failures = Vec::new();
-    for peer in channel.client().own_peers() {
-        match ask(channel, peer).await {
-            Ok(view) => {
-                let view = Arc::new(view);
-                *kept = Some((Instant::now(), Arc::clone(&view)));
-                return Ok(view);
-            }
-            Err(error) => failures.push(error),
-        }
+    let client = channel.client();
+    let ask = async |peer: Peer| ask(channel, &peer).await;
+    let (_, view) = first_answer(client.own_peers(), &client.shared.timeouts, ask).await?;
+    let view = Arc::new(view);
+    *kept = Some((Instant::now(), Arc::clone(&view)));
+    Ok(view)
+}
+
+/// The last view of `channel`, however old; a new one where there is none. For what changes once in years.
+pub(super) async fn last_view(channel: &Channel) -> Result<Arc<View>, Vec<CallError>> {
+    let last = channel.cache.view.lock().await.as_ref().map(|(_, view)| Arc::clone(view));
+    match last {
+        Some(view) => Ok(view),
+        None => view(channel).await,
     }
-    Err(failures)
 }
 
 async fn ask(channel: &Channel, peer: &Peer) -> Result<View, CallError> {
@@ -168,22 +173,13 @@ pub(super) struct Endorser {
 pub(super) async fn layouts(channel: &Channel, interest: ChaincodeInterest) -> Result<Layouts, Vec<CallError>> {
     let view = view(channel).await?;
     let query = ChaincodeQuery { interests: vec![interest] };
-    let mut failures = Vec::new();
-    for peer in channel.client().own_peers() {
-        let descriptor = match asked(channel, peer, Asked::CcQuery(query.clone())).await {
-            Ok(Answer::CcQueryRes(answer)) => answer.content.into_iter().next(),
-            Ok(_) => None,
-            Err(error) => {
-                failures.push(error);
-                continue;
-            }
-        };
-        match descriptor {
-            Some(descriptor) => return Ok(readable(channel, &view, &descriptor)),
-            None => failures.push(unfit(peer, "endorsers")),
-        }
-    }
-    Err(failures)
+    let client = channel.client();
+    let ask = async |peer: Peer| match asked(channel, &peer, Asked::CcQuery(query.clone())).await? {
+        Answer::CcQueryRes(answer) => answer.content.into_iter().next().ok_or_else(|| unfit(&peer, "endorsers")),
+        _ => Err(unfit(&peer, "endorsers")),
+    };
+    let (_, descriptor) = first_answer(client.own_peers(), &client.shared.timeouts, ask).await?;
+    Ok(readable(channel, &view, &descriptor))
 }
 
 /// What can be used of a descriptor: who cannot be reached is left out, and layouts that need them.
@@ -292,7 +288,13 @@ fn join(channel: &Channel, topology: Topology, members: &PeerMembershipResult) -
         .filter_map(|(address, roots)| connect(address, roots))
         .map(|(name, connection)| Orderer::new(name, connection))
         .collect();
-    View { organizations, tls_roots, orderers, lifecycle_endorsements: topology.lifecycle_endorsements }
+    View {
+        organizations,
+        tls_roots,
+        orderers,
+        consensus: topology.consensus,
+        lifecycle_endorsements: topology.lifecycle_endorsements,
+    }
 }
 
 /// The addresses of peers, the one with the most blocks first.

@@ -165,6 +165,11 @@ impl CallError {
         }
     }
 
+    /// Whether it tells that the node cannot be reached or has no time, rather than what it thinks of the call.
+    pub(super) fn is_of_its_health(&self) -> bool {
+        matches!(self, Self::Transport { .. } | Self::Deadline { .. } | Self::Busy { .. })
+    }
+
     /// Whether another node of the same kind is worth asking at once.
     pub(super) fn is_of_this_node(&self) -> bool {
         match self {

@@ -257,11 +257,13 @@ impl Client {
         PeerLifecycle::new(self.clone(), peer.clone())
     }
 
-    /// The own peers, the one that answered last first.
-    pub(super) fn own_peers(&self) -> impl Iterator<Item = &Peer> {
+    /// The own peers, the one that answered last first, and those that failed of late last.
+    pub(super) fn own_peers(&self) -> Vec<Peer> {
         let peers = &self.shared.peers;
         let first = self.shared.preferred.load(Ordering::Relaxed) % peers.len();
-        peers[first..].iter().chain(&peers[..first])
+        let mut peers: Vec<Peer> = peers[first..].iter().chain(&peers[..first]).cloned().collect();
+        peers.sort_by_key(Peer::is_resting);
+        peers
     }
 
     /// The place of the own peer that answered last.

@@ -30,7 +30,8 @@ pub use error::{CallError, GatewayDetail, NodeName};
 pub use gateway::{Client, ClientBuilder, ClientError, Timeouts};
 pub use node::{Orderer, Peer};
 pub use transact::{
-    BroadcastError, CommitRequest, CommitStatus, Committed, Endorsed, Endorsers, SignedCommitRequest, SubmitError, Way,
+    BroadcastError, CommitRequest, CommitStatus, Committed, Endorsed, Endorsers, Retry, SignedCommitRequest,
+    SubmitError, Way,
 };
 
 // Scripted nodes need the embedded network's dependencies: certificates and a gRPC server.

@@ -67,16 +67,27 @@ impl fmt::Debug for Orderer {
     }
 }
 
-/// Waits for `answer`, at most for `limit`.
-pub(super) async fn within<T>(
-    node: &NodeName,
+/// Waits for `answer`, at most for `limit`, and remembers how the node is.
+async fn within<T>(
+    node: &Node,
     limit: Duration,
     answer: impl Future<Output = Result<T, Status>>,
 ) -> Result<T, CallError> {
-    match tokio::time::timeout(limit, answer).await {
+    let answer = match tokio::time::timeout(limit, answer).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(status)) => Err(CallError::of_status(node, status, limit)),
-        Err(_) => Err(CallError::Deadline { node: node.clone(), waited: limit }),
+        Ok(Err(status)) => Err(CallError::of_status(&node.name, status, limit)),
+        Err(_) => Err(CallError::Deadline { node: node.name.clone(), waited: limit }),
+    };
+    note(&node.connection, answer.as_ref().err());
+    answer
+}
+
+/// Remembers how the node is at the other end of a connection.
+pub(super) fn note(connection: &Connection, error: Option<&CallError>) {
+    if error.is_some_and(CallError::is_of_its_health) {
+        connection.health().failed();
+    } else {
+        connection.health().answered();
     }
 }
 
@@ -117,6 +128,11 @@ impl Peer {
         &self.node.connection
     }
 
+    /// Whether others should be asked first.
+    pub(super) fn is_resting(&self) -> bool {
+        self.node.connection.health().is_resting()
+    }
+
     /// Has the peer run a proposal. An answer of success (200 to 399) comes back, any other is an error.
     pub(super) async fn process(
         &self,
@@ -129,7 +145,7 @@ impl Peer {
             .max_encoding_message_size(MAX_MESSAGE);
         let mut request = Request::new(proposal);
         request.set_timeout(limit);
-        let answer = within(node, limit, client.process_proposal(request)).await?.into_inner();
+        let answer = within(&self.node, limit, client.process_proposal(request)).await?.into_inner();
         let Some(response) = &answer.response else {
             return Err(malformed(node, "a proposal response without response"));
         };
@@ -166,7 +182,7 @@ impl Peer {
             let first = answers.message().await?;
             Ok((first, answers))
         };
-        let (first, answers) = within(node, limit, open).await?;
+        let (first, answers) = within(&self.node, limit, open).await?;
         let stream = DeliverStream { node: node.clone(), answers };
         Ok((stream.judge(first)?, stream))
     }
@@ -179,7 +195,7 @@ impl Peer {
         let mut client = DiscoveryClient::new(self.node.connection.channel()).max_decoding_message_size(MAX_MESSAGE);
         let mut request = Request::new(request);
         request.set_timeout(limit);
-        Ok(within(self.node(), limit, client.discover(request)).await?.into_inner())
+        Ok(within(&self.node, limit, client.discover(request)).await?.into_inner())
     }
 }
 
@@ -234,6 +250,11 @@ impl Orderer {
         &self.node.name
     }
 
+    /// Whether others should be asked first.
+    pub(super) fn is_resting(&self) -> bool {
+        self.node.connection.health().is_resting()
+    }
+
     fn client(&self) -> AtomicBroadcastClient<tonic::transport::Channel> {
         AtomicBroadcastClient::new(self.node.connection.channel())
             .max_decoding_message_size(MAX_MESSAGE)
@@ -244,7 +265,7 @@ impl Orderer {
     pub(super) async fn broadcast(&self, envelope: Envelope, limit: Duration) -> Result<(), CallError> {
         let mut client = self.client();
         let node = self.node();
-        let answer = within(node, limit, async {
+        let answer = within(&self.node, limit, async {
             let mut answers = client.broadcast(single(envelope)).await?.into_inner();
             answers.message().await?.ok_or_else(|| Status::unavailable("the orderer hung up without an answer"))
         })
@@ -263,7 +284,7 @@ impl Orderer {
     pub(super) async fn fetch(&self, seek: Envelope, limit: Duration) -> Result<Vec<Block>, CallError> {
         let mut client = self.client();
         let node = self.node();
-        within(node, limit, async {
+        within(&self.node, limit, async {
             let mut answers = client.deliver(single(seek)).await?.into_inner();
             let mut blocks = Vec::new();
             loop {

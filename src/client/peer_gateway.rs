@@ -16,7 +16,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::error::{CallError, GatewayDetail, NodeName};
 use super::net::MAX_MESSAGE;
-use super::node::Peer;
+use super::node::{Peer, note};
 use crate::pb::common::Envelope;
 use crate::pb::gateway::gateway_client::GatewayClient;
 use crate::pb::gateway::{
@@ -43,7 +43,7 @@ impl Peer {
         limit: Duration,
     ) -> Result<protos::Response, CallError> {
         let mut gateway = self.gateway();
-        let answer = answered(self.node(), limit, gateway.evaluate(timed(request, limit))).await?;
+        let answer = answered(self, limit, gateway.evaluate(timed(request, limit))).await?;
         answer.result.ok_or_else(|| malformed(self.node(), "an evaluation without result"))
     }
 
@@ -54,14 +54,14 @@ impl Peer {
         limit: Duration,
     ) -> Result<Envelope, CallError> {
         let mut gateway = self.gateway();
-        let answer = answered(self.node(), limit, gateway.endorse(timed(request, limit))).await?;
+        let answer = answered(self, limit, gateway.endorse(timed(request, limit))).await?;
         answer.prepared_transaction.ok_or_else(|| malformed(self.node(), "an endorsement without transaction"))
     }
 
     /// Has the transaction handed to the orderers.
     pub(super) async fn gateway_submit(&self, request: SubmitRequest, limit: Duration) -> Result<(), CallError> {
         let mut gateway = self.gateway();
-        answered(self.node(), limit, gateway.submit(timed(request, limit))).await.map(|_| ())
+        answered(self, limit, gateway.submit(timed(request, limit))).await.map(|_| ())
     }
 
     /// Waits for the commit of a transaction, for `limit` at most.
@@ -71,7 +71,17 @@ impl Peer {
         limit: Duration,
     ) -> Result<CommitStatusResponse, CallError> {
         let mut gateway = self.gateway();
-        answered(self.node(), limit, gateway.commit_status(timed(request, limit))).await
+        let told = tokio::time::timeout(limit, gateway.commit_status(timed(request, limit))).await;
+        let told = match told {
+            Ok(Ok(told)) => Ok(told.into_inner()),
+            Ok(Err(status)) => Err(failed(self.node(), status, limit)),
+            Err(_) => Err(CallError::Deadline { node: self.node().clone(), waited: limit }),
+        };
+        // That there is nothing to tell yet says nothing of the peer.
+        if !matches!(told, Err(CallError::Deadline { .. })) {
+            note(self.connection(), told.as_ref().err());
+        }
+        told
     }
 }
 
@@ -85,17 +95,19 @@ fn malformed(node: &NodeName, reason: &str) -> CallError {
     CallError::Malformed { node: node.clone(), reason: reason.to_owned() }
 }
 
-/// Waits for `answer`, at most for `limit`.
+/// Waits for `answer`, at most for `limit`, and remembers how the peer is.
 async fn answered<T>(
-    node: &NodeName,
+    peer: &Peer,
     limit: Duration,
     answer: impl Future<Output = Result<Response<T>, Status>>,
 ) -> Result<T, CallError> {
-    match tokio::time::timeout(limit, answer).await {
+    let answer = match tokio::time::timeout(limit, answer).await {
         Ok(Ok(answer)) => Ok(answer.into_inner()),
-        Ok(Err(status)) => Err(failed(node, status, limit)),
-        Err(_) => Err(CallError::Deadline { node: node.clone(), waited: limit }),
-    }
+        Ok(Err(status)) => Err(failed(peer.node(), status, limit)),
+        Err(_) => Err(CallError::Deadline { node: peer.node().clone(), waited: limit }),
+    };
+    note(peer.connection(), answer.as_ref().err());
+    answer
 }
 
 /// A failed call of the service, sorted by what it means.

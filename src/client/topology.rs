@@ -14,8 +14,11 @@ use prost::Message;
 use crate::fabric::names::MspId;
 use crate::pb::common::implicit_meta_policy::Rule;
 use crate::pb::common::policy::PolicyType;
-use crate::pb::common::{Block, ConfigEnvelope, ConfigGroup, Envelope, ImplicitMetaPolicy, OrdererAddresses, Payload};
+use crate::pb::common::{
+    Block, ConfigEnvelope, ConfigGroup, Envelope, ImplicitMetaPolicy, OrdererAddresses, Orderers, Payload,
+};
 use crate::pb::msp::{FabricMspConfig, MspConfig};
+use crate::pb::orderer::ConsensusType;
 use crate::pb::protos::AnchorPeers;
 
 /// Who is in a channel.
@@ -25,8 +28,43 @@ pub(super) struct Topology {
     pub(super) organizations: BTreeMap<MspId, Member>,
     /// `host:port` of the orderers, each with the TLS roots of its organization.
     pub(super) orderers: Vec<(String, Bytes)>,
+    pub(super) consensus: Consensus,
     /// How many organizations must endorse a chaincode definition; `None` when the policy is no plain count of them.
     pub(super) lifecycle_endorsements: Option<usize>,
+}
+
+/// How the orderers agree, as far as those must know it who hand envelopes in.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Consensus {
+    /// One orderer that takes an envelope is enough: Raft, and whatever is not known.
+    #[default]
+    Crash,
+    /// Some of the orderers may lie.
+    Byzantine {
+        /// How many there are.
+        cluster: usize,
+    },
+}
+
+impl Consensus {
+    /// How many orderers must take an envelope for it to be in safe hands.
+    pub(super) fn quorum(self) -> usize {
+        match self {
+            Self::Crash => 1,
+            Self::Byzantine { cluster } => {
+                let faulty = cluster.saturating_sub(1) / 3;
+                (cluster + faulty + 1).div_ceil(2)
+            }
+        }
+    }
+
+    /// How many orderers must say the same for one of them to be honest.
+    pub(super) fn believable(self) -> usize {
+        match self {
+            Self::Crash => 1,
+            Self::Byzantine { cluster } => cluster.saturating_sub(1) / 3 + 1,
+        }
+    }
 }
 
 /// An organization of a channel.
@@ -61,6 +99,8 @@ impl Topology {
             }
             topology.lifecycle_endorsements = lifecycle_endorsements(application);
         }
+        topology.consensus =
+            channel.groups.get("Orderer").map(|orderer| consensus(channel, orderer)).unwrap_or_default();
         let mut all_roots = Vec::new();
         for organization in channel.groups.get("Orderer").iter().flat_map(|orderer| orderer.groups.values()) {
             let Some((_, tls_roots)) = msp(organization) else { continue };
@@ -98,6 +138,15 @@ fn msp(organization: &ConfigGroup) -> Option<(MspId, Bytes)> {
         roots.push(b'\n');
     }
     Some((MspId::parse(msp.name).ok()?, roots.into()))
+}
+
+fn consensus(channel: &ConfigGroup, orderer: &ConfigGroup) -> Consensus {
+    let kind: ConsensusType = value(orderer, "ConsensusType").unwrap_or_default();
+    if kind.r#type != "BFT" {
+        return Consensus::Crash;
+    }
+    let orderers: Orderers = value(orderer, "Orderers").or_else(|| value(channel, "Orderers")).unwrap_or_default();
+    Consensus::Byzantine { cluster: orderers.consenter_mapping.len() }
 }
 
 /// The count that `LifecycleEndorsement` asks for, where it is an implicit policy over the organizations' own.
@@ -176,6 +225,18 @@ mod tests {
             .insert("LifecycleEndorsement".into(), ConfigPolicy { policy: Some(policy), ..Default::default() });
         channel.groups.insert("Application".into(), application);
         assert_eq!(Topology::of_group(&channel).lifecycle_endorsements, Some(1));
+    }
+
+    #[test]
+    fn quorums_are_those_of_the_orderers() {
+        let quorums = |cluster| {
+            let consensus = Consensus::Byzantine { cluster };
+            (consensus.quorum(), consensus.believable())
+        };
+        let of_4_to_10: Vec<_> = (4..=10).map(quorums).collect();
+        assert_eq!(of_4_to_10, [(3, 2), (4, 2), (4, 2), (5, 3), (6, 3), (6, 3), (7, 4)]);
+        assert_eq!((quorums(0), quorums(1)), ((1, 1), (1, 1)));
+        assert_eq!(Consensus::Crash.quorum(), 1);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! Source: Fabric 3.1.5 `internal/pkg/comm` (keepalive, message sizes), sample `core.yaml` `peer.keepalive`.
 
 mod dns;
+mod health;
 pub(crate) mod http;
 mod pool;
 
@@ -19,6 +20,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest as _, Sha256};
 
+pub(super) use health::Health;
 pub use pool::{Connection, Pool};
 
 /// The largest message in either direction: what Fabric's own nodes and clients allow.

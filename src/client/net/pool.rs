@@ -13,7 +13,7 @@ use rustls::RootCertStore;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 
 use super::dns::Resolver;
-use super::{Endpoint, NetError, certificates};
+use super::{Endpoint, Health, NetError, certificates};
 
 /// Name lookup, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,8 +60,14 @@ impl Pool {
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_keepalive(Some(Duration::from_secs(30)));
-        let connection =
-            Connection { shared: Arc::new(Prepared { endpoint: prepared, connector, channel: OnceLock::new() }) };
+        let connection = Connection {
+            shared: Arc::new(Prepared {
+                endpoint: prepared,
+                connector,
+                channel: OnceLock::new(),
+                health: Health::default(),
+            }),
+        };
         connections.insert(endpoint.clone(), connection.clone());
         Ok(connection)
     }
@@ -78,6 +84,7 @@ struct Prepared {
     connector: HttpConnector<Resolver>,
     /// Made inside the runtime, which the preparation does not need.
     channel: OnceLock<Channel>,
+    health: Health,
 }
 
 impl fmt::Debug for Connection {
@@ -87,12 +94,17 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
+    /// How the node at its other end is.
+    pub(in crate::client) fn health(&self) -> &Health {
+        &self.shared.health
+    }
+
     /// What gRPC clients are made of.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn channel(&self) -> Channel {
-        let Prepared { endpoint, connector, channel } = &*self.shared;
+        let Prepared { endpoint, connector, channel, .. } = &*self.shared;
         channel.get_or_init(|| endpoint.connect_with_connector_lazy(connector.clone())).clone()
     }
 }

@@ -124,7 +124,7 @@ pub(super) async fn until_told(channel: &Channel, request: &SignedCommitStatusRe
     let client = channel.client();
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     loop {
-        for peer in client.own_peers().cloned().collect::<Vec<_>>() {
+        for peer in client.own_peers() {
             match peer.gateway_commit_status(request.clone(), SILENT).await {
                 Ok(CommitStatusResponse { result, block_number }) => {
                     let code = ValidationCode::from(result);

@@ -94,7 +94,7 @@ pub(super) async fn ask(
         let reason = format!("status {status} without an endorsement");
         Err(CallError::Malformed { node: peer.node().clone(), reason })
     };
-    let (peer, response) = first_answer(peers, timeouts.silence, ask).await?;
+    let (peer, response) = first_answer(peers, timeouts, ask).await?;
     channel.client().prefer(&peer);
     Ok((peer, response))
 }

@@ -45,8 +45,8 @@ pub(in crate::client) async fn evaluate(
     };
     let limit = client.shared.timeouts.endorse;
     let ask = async |peer: Peer| peer.gateway_evaluate(request.clone(), limit).await;
-    let peers = client.own_peers().cloned().collect();
-    match first_answer(peers, client.shared.timeouts.silence, ask).await {
+    let peers = client.own_peers();
+    match first_answer(peers, &client.shared.timeouts, ask).await {
         Ok((peer, response)) => {
             client.prefer(&peer);
             Ok(response.payload)
@@ -135,8 +135,7 @@ async fn ask(
             reason: format!("the transaction is not what was proposed: {error}"),
         })
     };
-    let (peer, (transaction, result)) =
-        first_answer(client.own_peers().cloned().collect(), timeouts.silence, ask).await?;
+    let (peer, (transaction, result)) = first_answer(client.own_peers(), timeouts, ask).await?;
     client.prefer(&peer);
     Ok(Endorsed { transaction, result })
 }
@@ -155,7 +154,7 @@ pub(super) async fn hand_in(channel: &Channel, tx_id: &TxId, envelope: &Envelope
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     loop {
         let mut failures = Vec::new();
-        for peer in client.own_peers().cloned().collect::<Vec<_>>() {
+        for peer in client.own_peers() {
             match peer.gateway_submit(request.clone(), timeouts.broadcast).await {
                 Ok(()) => return Ok(()),
                 // So the service says that an orderer refused the transaction itself. Something that was sent before

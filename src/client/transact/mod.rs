@@ -15,6 +15,7 @@ mod gateway;
 mod layouts;
 mod order;
 mod plan;
+mod retry;
 mod staged;
 
 use std::time::Duration;
@@ -34,6 +35,7 @@ use crate::pb::protos::SignedProposal;
 pub(super) use gateway::evaluate as evaluate_by_gateway;
 pub use order::BroadcastError;
 pub(super) use order::broadcast;
+pub use retry::Retry;
 pub use staged::{CommitRequest, SignedCommitRequest};
 
 /// How proposals come to endorsers, and transactions to orderers.
@@ -131,7 +133,7 @@ pub struct Committed {
 #[non_exhaustive]
 pub enum SubmitError {
     /// Not enough peers are known to endorse. Nothing was ordered.
-    #[error("no peers are known to endorse for {}", missing.iter().map(MspId::as_str).collect::<Vec<_>>().join(", "))]
+    #[error("no peers are known to endorse{}", reasons(missing, failures))]
     NoEndorsers {
         /// The organizations without peers; none when the channel's organizations are not known.
         missing: Vec<MspId>,
@@ -188,10 +190,20 @@ pub enum SubmitError {
     },
 }
 
+fn reasons(missing: &[MspId], failures: &[CallError]) -> String {
+    let organizations = missing.iter().map(MspId::as_str).collect::<Vec<_>>().join(", ");
+    match (missing.is_empty(), failures.is_empty()) {
+        (true, true) => String::new(),
+        (false, true) => format!(" for {organizations}"),
+        (true, false) => format!(": {}", listed(failures)),
+        (false, false) => format!(" for {organizations}: {}", listed(failures)),
+    }
+}
+
 impl Endorsers {
     /// Whether others may be chosen when the channel has changed.
     pub(super) fn follow_the_channel(&self) -> bool {
-        matches!(self, Self::AllOrgs | Self::Majority)
+        matches!(self, Self::AllOrgs | Self::Majority | Self::Discovered)
     }
 }
 
@@ -243,6 +255,45 @@ impl SubmitError {
     }
 }
 
+/// See [`Channel::submit_with_retry`].
+pub(super) async fn submit_with_retry(
+    channel: &Channel,
+    invocation: &Invocation,
+    endorsers: &Endorsers,
+    mut retry: Retry,
+) -> Result<Committed, SubmitError> {
+    loop {
+        let error = match submit(channel, invocation, endorsers).await {
+            Err(SubmitError::Undecided { tx_id, waited }) => match look_up(channel, &tx_id, &mut retry).await {
+                Some(Ok(committed)) => return Ok(committed),
+                Some(Err(error)) => error,
+                None => return Err(SubmitError::Undecided { tx_id, waited }),
+            },
+            Err(error) => error,
+            Ok(committed) => return Ok(committed),
+        };
+        let Some(wait) = retry.after(&error, endorsers.follow_the_channel()) else { return Err(error) };
+        let (channel, chaincode) = (channel.name(), &invocation.chaincode);
+        tracing::debug!(%channel, %chaincode, %error, "transaction is tried anew");
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// What became of a transaction that was not seen in time, if it is on the ledger by now.
+async fn look_up(channel: &Channel, tx_id: &TxId, retry: &mut Retry) -> Option<Result<Committed, SubmitError>> {
+    while let Some(wait) = retry.next_lookup() {
+        tokio::time::sleep(wait).await;
+        let Ok(Some(transaction)) = channel.processed(tx_id).await else { continue };
+        let Ok(block) = channel.block_of(tx_id).await else { continue };
+        let tx_id = tx_id.clone();
+        return Some(match transaction.validation {
+            ValidationCode::Valid => Ok(Committed { tx_id, block, payload: transaction.result().unwrap_or_default() }),
+            code => Err(SubmitError::Invalidated { tx_id, block, code }),
+        });
+    }
+    None
+}
+
 /// See [`Channel::submit`].
 pub(super) async fn submit(
     channel: &Channel,
@@ -257,7 +308,14 @@ pub(super) async fn submit(
         watch.open().await;
         Ok(())
     };
-    let (endorsed, ()) = tokio::try_join!(endorse(channel, &proposal, &signed, endorsers), open)?;
+    // Known by the time it is needed: to whom the transaction is handed depends on it.
+    let warm = async {
+        if channel.way() == Way::Direct {
+            order::channels_word(channel).await;
+        }
+        Ok(())
+    };
+    let (endorsed, (), ()) = tokio::try_join!(endorse(channel, &proposal, &signed, endorsers), open, warm)?;
     let envelope = endorsed.transaction.sign(signer).await?;
     let CommitStatus { tx_id, block, code } =
         commit::order_and_watch(channel, watch, endorsed.tx_id(), envelope).await?;

@@ -20,7 +20,7 @@ pub(super) struct Plan {
 
 pub(super) fn own(channel: &Channel) -> Group {
     let client = channel.client();
-    Group { msp_id: client.msp_id().clone(), peers: client.own_peers().cloned().collect() }
+    Group { msp_id: client.msp_id().clone(), peers: client.own_peers() }
 }
 
 pub(super) async fn plan(channel: &Channel, endorsers: &Endorsers) -> Result<Plan, SubmitError> {

@@ -110,7 +110,7 @@ impl Channel {
         }
         let timeouts = &self.client().shared.timeouts;
         let ask = async |peer: Peer| peer.process(message.clone(), timeouts.endorse).await;
-        match first_answer(self.client().own_peers().cloned().collect(), timeouts.silence, ask).await {
+        match first_answer(self.client().own_peers(), timeouts, ask).await {
             Ok((peer, answer)) => {
                 self.client().prefer(&peer);
                 Ok(answer.response.unwrap_or_default().payload)
@@ -211,7 +211,7 @@ impl Channel {
         let message = question.message();
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         loop {
-            for peer in self.client().own_peers().cloned().collect::<Vec<_>>() {
+            for peer in self.client().own_peers() {
                 let found = match peer.process(message.clone(), limit).await {
                     Ok(answer) => status_in(&answer.response.unwrap_or_default().payload, tx_id)
                         .map_err(|reason| CallError::Malformed { node: peer.node().clone(), reason }),

@@ -88,6 +88,19 @@ fn decode<M: Message + Default>(what: &str, bytes: &Bytes) -> Result<M, String> 
 }
 
 impl Transaction {
+    /// Takes a single transaction apart, such as `qscc` gives it.
+    pub fn of_envelope(envelope: &Envelope, validation: ValidationCode) -> Self {
+        Self::decode(0, &envelope.encode_to_vec().into(), validation)
+    }
+
+    /// What the chaincode returned to the client, if it is a call.
+    pub fn result(&self) -> Option<Bytes> {
+        match &self.kind {
+            Kind::Endorsed(actions) => Some(actions.first()?.response.payload.clone()),
+            _ => None,
+        }
+    }
+
     /// Takes `envelope` apart as far as it can be.
     pub(super) fn decode(index: usize, envelope: &Bytes, validation: ValidationCode) -> Self {
         let mut transaction = Self {
