@@ -94,3 +94,84 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::super::error::NodeName;
+    use super::super::net::{Endpoint, Pool};
+    use super::*;
+    use crate::fabric::names::MspId;
+
+    /// Peers that are never dialled.
+    fn peers(names: &[&str]) -> Vec<Peer> {
+        let pool = Pool::new();
+        let peer = |name: &&str| {
+            let endpoint = Endpoint { address: format!("{name}:1"), tls: None, server_name: None };
+            let node = NodeName { name: (*name).to_owned(), address: endpoint.address.clone() };
+            Peer::new(node, MspId::parse("Org1MSP").unwrap(), pool.connection(&endpoint).unwrap())
+        };
+        names.iter().map(peer).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_hangs_costs_its_silence_once() {
+        let peers = peers(&["hung", "b", "c"]);
+        let timeouts = Timeouts::default();
+        let asked = Mutex::new(Vec::new());
+        let ask = async |peer: Peer| {
+            asked.lock().unwrap().push(peer.name().to_owned());
+            if peer.name() == "hung" { std::future::pending().await } else { Ok(()) }
+        };
+        let begun = Instant::now();
+        let (peer, ()) = first_answer(peers.clone(), &timeouts, ask).await.unwrap();
+        assert_eq!((peer.name(), begun.elapsed()), ("b", timeouts.silence));
+        let (peer, ()) = first_answer(peers.clone(), &timeouts, ask).await.unwrap();
+        assert_eq!((peer.name(), begun.elapsed()), ("b", timeouts.silence), "it is asked last now");
+        // Its rest is over: it is probed, and found hung again.
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let begun = Instant::now();
+        first_answer(peers, &timeouts, ask).await.unwrap();
+        assert_eq!(begun.elapsed(), timeouts.silence);
+        assert_eq!(*asked.lock().unwrap(), ["hung", "b", "b", "hung", "b"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_that_hang_are_given_up_together() {
+        let timeouts = Timeouts::default();
+        let ask = async |peer: Peer| -> Result<(), CallError> {
+            tokio::time::sleep(timeouts.endorse).await;
+            Err(CallError::Deadline { node: peer.node().clone(), waited: timeouts.endorse })
+        };
+        let begun = Instant::now();
+        let failures = first_answer(peers(&["a", "b", "c"]), &timeouts, ask).await.unwrap_err();
+        assert_eq!(failures.len(), 3);
+        assert_eq!(begun.elapsed(), timeouts.endorse + timeouts.silence * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_busy_are_asked_again() {
+        let busy = |peer: &Peer| CallError::Busy {
+            node: peer.node().clone(),
+            source: Box::new(tonic::Status::resource_exhausted("too many requests")),
+        };
+        let asked = Mutex::new(Vec::new());
+        let ask = async |peer: Peer| {
+            let mut asked = asked.lock().unwrap();
+            asked.push(peer.name().to_owned());
+            match peer.name() {
+                "away" => Err(CallError::Malformed { node: peer.node().clone(), reason: "rubbish".to_owned() }),
+                _ if asked.len() < 5 => Err(busy(&peer)),
+                _ => Ok(()),
+            }
+        };
+        first_answer(peers(&["busy", "away"]), &Timeouts::default(), ask).await.unwrap();
+        assert_eq!(*asked.lock().unwrap(), ["busy", "away", "busy", "busy", "busy"]);
+        let always = async |peer: Peer| -> Result<(), CallError> { Err(busy(&peer)) };
+        let begun = Instant::now();
+        let failures = first_answer(peers(&["busy"]), &Timeouts::default(), always).await.unwrap_err();
+        assert!(failures[0].is_retryable());
+        assert!(begun.elapsed() <= Timeouts::default().endorse, "{:?}", begun.elapsed());
+    }
+}

@@ -1,7 +1,9 @@
 //! How the client treats what nodes may answer.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod gateway;
 mod node;
+mod orderers;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,11 +13,13 @@ use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
+use super::gateway::GatewayFault;
 use crate::fabric::names::TxId;
 use crate::pb::common::{
     Block, BlockData, BlockHeader, BlockMetadata, BlockMetadataIndex, BlockchainInfo, ChannelHeader, Envelope, Header,
     HeaderType, Payload, Status as FabricStatus,
 };
+use crate::pb::gateway::gateway_server::GatewayServer;
 use crate::pb::orderer::atomic_broadcast_server::{AtomicBroadcast, AtomicBroadcastServer};
 use crate::pb::orderer::seek_position::Type as Seek;
 use crate::pb::orderer::{self, BroadcastResponse, SeekInfo};
@@ -57,7 +59,7 @@ impl Tls {
 
 /// The blocks that all nodes of a test have.
 pub(super) struct Ledger {
-    blocks: watch::Sender<Vec<Block>>,
+    pub(super) blocks: watch::Sender<Vec<Block>>,
 }
 
 impl Ledger {
@@ -102,6 +104,8 @@ pub(super) enum Take {
     /// It says that it took it and loses it.
     Lose,
     Refuse(FabricStatus),
+    /// It heard of it from another orderer.
+    Known,
 }
 
 /// How a stream of blocks goes wrong.
@@ -119,6 +123,8 @@ pub(super) struct Script {
     pub(super) takes: Mutex<VecDeque<Take>>,
     /// One for each stream that is opened; without one nothing goes wrong.
     pub(super) faults: Mutex<VecDeque<Fault>>,
+    /// How its Gateway service goes wrong, one for each call.
+    pub(super) gateway: Mutex<VecDeque<GatewayFault>>,
     pub(super) seen: Mutex<Seen>,
     pub(super) ledger: Arc<Ledger>,
 }
@@ -129,6 +135,8 @@ pub(super) struct Seen {
     pub(super) proposals: usize,
     pub(super) envelopes: Vec<Envelope>,
     pub(super) seeks: Vec<(ChannelHeader, SeekInfo)>,
+    /// The organizations that each call of the Gateway service named.
+    pub(super) organizations: Vec<Vec<String>>,
 }
 
 impl Script {
@@ -137,6 +145,7 @@ impl Script {
             endorse: Box::new(|_| Ok(endorsed("peer0", b"result"))),
             takes: Mutex::default(),
             faults: Mutex::default(),
+            gateway: Mutex::default(),
             seen: Mutex::default(),
             ledger: Arc::clone(ledger),
         }
@@ -158,6 +167,10 @@ impl Script {
         Self { faults: Mutex::new(faults.into_iter().collect()), ..self }
     }
 
+    pub(super) fn failing_as_gateway(self, faults: impl IntoIterator<Item = GatewayFault>) -> Self {
+        Self { gateway: Mutex::new(faults.into_iter().collect()), ..self }
+    }
+
     /// Serves it; the address.
     pub(super) async fn serve(self, tls: &Tls, mutual: bool, workers: &Workers) -> (String, Arc<Self>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -173,6 +186,7 @@ impl Script {
                 .tls_config(config)?
                 .add_service(EndorserServer::from_arc(Arc::clone(&served)))
                 .add_service(DeliverServer::from_arc(Arc::clone(&served)))
+                .add_service(GatewayServer::from_arc(Arc::clone(&served)))
                 .add_service(AtomicBroadcastServer::from_arc(served))
                 .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
                 .await
@@ -284,6 +298,31 @@ pub(super) fn config_block(organizations: &[(&str, &str, &str)]) -> Block {
     Block { header: Some(BlockHeader::default()), data: Some(data), metadata: None }
 }
 
+/// Adds orderers to a channel's first block: they are of its first organization.
+pub(super) fn add_orderers(block: &mut Block, consensus: &str, addresses: &[&str]) {
+    use crate::pb::common::{ConfigEnvelope, ConfigGroup, ConfigValue, Consenter, OrdererAddresses, Orderers};
+    let value = |message: Vec<u8>| ConfigValue { value: message.into(), ..Default::default() };
+    let data = &mut block.data.as_mut().unwrap().data[0];
+    let mut envelope = Envelope::decode(data.clone()).unwrap();
+    let mut payload = Payload::decode(envelope.payload).unwrap();
+    let mut config = ConfigEnvelope::decode(payload.data).unwrap();
+    let channel = config.config.as_mut().unwrap().channel_group.as_mut().unwrap();
+    let mut organization = channel.groups["Application"].groups.values().next().unwrap().clone();
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    let consenter_mapping = addresses.iter().map(|_| Consenter::default()).collect();
+    let endpoints = OrdererAddresses { addresses };
+    organization.values.insert("Endpoints".to_owned(), value(endpoints.encode_to_vec()));
+    let kind = orderer::ConsensusType { r#type: consensus.to_owned(), ..Default::default() };
+    let mut group = ConfigGroup::default();
+    group.values.insert("ConsensusType".to_owned(), value(kind.encode_to_vec()));
+    group.values.insert("Orderers".to_owned(), value(Orderers { consenter_mapping }.encode_to_vec()));
+    group.groups.insert("OrdererOrg".to_owned(), organization);
+    channel.groups.insert("Orderer".to_owned(), group);
+    payload.data = config.encode_to_vec().into();
+    envelope.payload = payload.encode_to_vec().into();
+    *data = envelope.encode_to_vec().into();
+}
+
 /// A refusal: of the chaincode, or of the peer.
 pub(super) fn refused(by_chaincode: bool, message: &str) -> ProposalResponse {
     ProposalResponse {
@@ -383,6 +422,7 @@ impl AtomicBroadcast for Script {
     ) -> Result<Response<Self::BroadcastStream>, Status> {
         let envelope = request.into_inner().message().await?.unwrap();
         self.seen.lock().unwrap().envelopes.push(envelope.clone());
+        let mut info = String::new();
         let take = self.takes.lock().unwrap().pop_front().unwrap_or(Take::Order(0));
         let status = match take {
             Take::Order(code) => {
@@ -395,8 +435,12 @@ impl AtomicBroadcast for Script {
             }
             Take::Lose => FabricStatus::Success,
             Take::Refuse(status) => status,
+            Take::Known => {
+                info.push_str("failed to submit request: request already exists");
+                FabricStatus::ServiceUnavailable
+            }
         };
-        let answer = BroadcastResponse { status: status.into(), info: String::new() };
+        let answer = BroadcastResponse { status: status.into(), info };
         Ok(Response::new(stream::iter([Ok(answer)]).boxed()))
     }
 

@@ -264,6 +264,9 @@ impl Proposal {
         let payload: protos::ChaincodeProposalPayload = part("payload", &proposal.payload)?;
         let spec: protos::ChaincodeInvocationSpec = part("invocation", &payload.input)?;
         let chaincode = spec.chaincode_spec.and_then(|spec| spec.chaincode_id).unwrap_or_default().name;
+        if chaincode.is_empty() {
+            return Err(wrong("no chaincode is named".to_owned()));
+        }
         let tx_id = TxId::of(&by.nonce, &by.creator);
         if about.tx_id != tx_id.as_str() {
             return Err(wrong("transaction ID does not follow from nonce and creator".to_owned()));
