@@ -193,9 +193,14 @@ impl Devnet {
         let first = &self.organizations()[0].msp_id;
         let calls = ChannelOps::new(self.admin(first)?.channel(ops_channel.clone()), channel_ops);
         let members: Vec<&str> = self.organizations().iter().map(|it| it.msp_id.as_str()).collect();
+        let applications = self.channels();
         let channels = std::iter::once((&ops_channel, ChannelType::Ops))
-            .chain(self.channels().iter().map(|channel| (channel, ChannelType::Application)));
+            .chain(applications.iter().map(|channel| (channel, ChannelType::Application)));
         for (channel, kind) in channels {
+            let failed = |source| DeployError::Register { channel: channel.clone(), source: Box::new(source) };
+            if calls.channel_exists(channel.as_str()).await.map_err(failed)? {
+                continue;
+            }
             calls
                 .create_channel(channel.as_str(), &kind, &members)
                 .await

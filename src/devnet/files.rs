@@ -48,6 +48,11 @@ pub(crate) fn write_secret(path: &Path, text: &str) -> Result<(), FileError> {
         .map_err(|source| FileError { path: path.to_owned(), source })
 }
 
+/// Reads a text.
+pub(crate) fn read(path: &Path) -> Result<String, FileError> {
+    std::fs::read_to_string(path).map_err(|source| FileError::new(path, source))
+}
+
 /// Removes `folder` and all that is in it.
 pub(crate) fn remove_folder(folder: &Path) -> Result<(), FileError> {
     std::fs::remove_dir_all(folder).map_err(|source| FileError { path: folder.to_owned(), source })

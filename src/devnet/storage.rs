@@ -113,8 +113,13 @@ impl Store {
         Self(Some(folder))
     }
 
+    /// Keeps everything under a folder of this one.
+    pub(crate) fn below(&self, name: &str) -> Self {
+        Self(self.path(name))
+    }
+
     /// The place of something, unless nothing is kept.
-    pub(crate) fn path(&self, below: &str) -> Option<PathBuf> {
+    fn path(&self, below: &str) -> Option<PathBuf> {
         self.0.as_ref().map(|folder| folder.join(below))
     }
 

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
+use crate::devnet::files::FileError;
+use crate::devnet::storage::{Log, Store};
 use crate::fabric::names::TxId;
 use crate::pb::protos::{CollectionConfigPackage, StaticCollectionConfig, collection_config, collection_policy_config};
 use crate::pb::{common, msp, rwset};
@@ -25,12 +27,41 @@ struct CollectionWrites {
 
 /// What endorsements wrote privately, by transaction. Nothing is removed: a peer may catch up at any time.
 #[derive(Debug, Default)]
-pub(crate) struct PrivateStore(Mutex<HashMap<TxId, Vec<CollectionWrites>>>);
+pub(crate) struct PrivateStore {
+    sets: Mutex<HashMap<TxId, Vec<CollectionWrites>>>,
+    log: Option<Log>,
+}
 
 impl PrivateStore {
+    /// What `store` has kept, which is to keep what comes, too.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub(crate) fn kept(store: &Store) -> Result<Self, FileError> {
+        let Some((log, records)) = store.log("private")? else { return Ok(Self::default()) };
+        let kept = Self { sets: Mutex::default(), log: Some(log) };
+        for record in records {
+            if let Some((tx_id, set)) = read_record(&record) {
+                kept.insert(tx_id, set);
+            }
+        }
+        Ok(kept)
+    }
+
     /// Keeps what the endorsement of a transaction wrote privately. What other endorsers wrote stays beside it.
-    pub(crate) fn put(&self, tx_id: TxId, set: rwset::TxPvtReadWriteSet) {
-        let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    ///
+    /// # Errors
+    /// [`FileError`] when it could not be written where the network is kept.
+    pub(crate) fn put(&self, tx_id: TxId, set: rwset::TxPvtReadWriteSet) -> Result<(), FileError> {
+        if let Some(log) = &self.log {
+            log.append_blocking(&[tx_id.as_str().as_bytes(), b"\n", &set.encode_to_vec()].concat())?;
+        }
+        self.insert(tx_id, set);
+        Ok(())
+    }
+
+    fn insert(&self, tx_id: TxId, set: rwset::TxPvtReadWriteSet) {
+        let mut store = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = store.entry(tx_id).or_default();
         for in_namespace in set.ns_pvt_rwset {
             for in_collection in in_namespace.collection_pvt_rwset {
@@ -48,12 +79,19 @@ impl PrivateStore {
 
     /// What a transaction wrote to one collection, if some endorser told what has the `hash` in the transaction.
     pub(super) fn get(&self, tx_id: &TxId, namespace: &str, collection: &str, hash: &[u8]) -> Option<Bytes> {
-        let store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         let found = store.get(tx_id)?.iter().find(|writes| {
             writes.namespace == namespace && writes.collection == collection && Sha256::digest(&writes.set)[..] == *hash
         })?;
         Some(found.set.clone())
     }
+}
+
+/// A record of the log: the transaction's ID in a line, then the set.
+fn read_record(record: &Bytes) -> Option<(TxId, rwset::TxPvtReadWriteSet)> {
+    let end = record.iter().position(|byte| *byte == b'\n')?;
+    let tx_id = TxId::parse(std::str::from_utf8(&record[..end]).ok()?).ok()?;
+    Some((tx_id, rwset::TxPvtReadWriteSet::decode(record.slice(end + 1..)).ok()?))
 }
 
 const IMPLICIT_PREFIX: &str = "_implicit_org_";

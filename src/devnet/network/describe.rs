@@ -4,12 +4,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::start::{MARKER, MadeOrganization};
+use serde::Deserialize;
+
+use super::made::MadeOrganization;
+use super::start::MARKER;
 use super::{NodeAddress, Organization};
 use crate::devnet::error::DevnetError;
-use crate::devnet::files;
+use crate::devnet::files::{self, FileError};
 use crate::devnet::profile::{self, CommandLine, Profile, ProfileNode};
 use crate::fabric::names::ChannelName;
+use crate::runtime::durable::replace_file_blocking;
 
 fn profile_node<'a>(node: &'a NodeAddress, tls_ca_pem: &'a str) -> ProfileNode<'a> {
     ProfileNode { fqdn: &node.fqdn, address: &node.address, tls_ca_pem }
@@ -54,6 +58,7 @@ pub(super) fn write_marker(
     ops_channel: &ChannelName,
     channels: &[ChannelName],
     organizations: &[Organization],
+    is_kept: bool,
 ) -> Result<(), DevnetError> {
     let node = |node: &NodeAddress| {
         let NodeAddress { name, fqdn, address, admin } = node;
@@ -63,7 +68,7 @@ pub(super) fn write_marker(
         }
         described
     };
-    let text = |path: &PathBuf| path.display().to_string();
+    let shown = |path: &PathBuf| path.display().to_string();
     let organizations: Vec<_> = organizations
         .iter()
         .map(|organization| {
@@ -71,16 +76,16 @@ pub(super) fn write_marker(
                 "name": organization.name,
                 "mspid": organization.msp_id.as_str(),
                 "domain": organization.domain,
-                "admin_msp": text(&organization.admin_msp),
-                "admin_cert": text(&organization.admin_certificate),
-                "admin_key": text(&organization.admin_key),
-                "admin_tls_cert": text(&organization.admin_tls_certificate),
-                "admin_tls_key": text(&organization.admin_tls_key),
-                "user_msp": text(&organization.user_msp),
-                "tls_ca": text(&organization.tls_ca),
-                "connection_profile": text(&organization.connection_profile),
-                "connection_profile_json": text(&organization.connection_profile_json),
-                "environment": text(&organization.environment),
+                "admin_msp": shown(&organization.admin_msp),
+                "admin_cert": shown(&organization.admin_certificate),
+                "admin_key": shown(&organization.admin_key),
+                "admin_tls_cert": shown(&organization.admin_tls_certificate),
+                "admin_tls_key": shown(&organization.admin_tls_key),
+                "user_msp": shown(&organization.user_msp),
+                "tls_ca": shown(&organization.tls_ca),
+                "connection_profile": shown(&organization.connection_profile),
+                "connection_profile_json": shown(&organization.connection_profile_json),
+                "environment": shown(&organization.environment),
                 "peers": organization.peers.iter().map(node).collect::<Vec<_>>(),
                 "orderers": organization.orderers.iter().map(node).collect::<Vec<_>>(),
             })
@@ -90,7 +95,80 @@ pub(super) fn write_marker(
         "ops_channel": ops_channel.as_str(),
         "channels": channels.iter().map(ChannelName::as_str).collect::<Vec<_>>(),
         "orgs": organizations,
+        "kept": is_kept,
     });
-    files::write(&folder.join(MARKER), format!("{network:#}\n"))?;
+    // As a whole: an earlier run's description stays until this one's is there.
+    let path = folder.join(MARKER);
+    let text = format!("{network:#}\n");
+    replace_file_blocking(&path, text.as_bytes()).map_err(|source| FileError::new(&path, source))?;
     Ok(())
+}
+
+/// A network that an earlier run has kept, as its folder describes it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Kept {
+    ops_channel: String,
+    channels: Vec<String>,
+    orgs: Vec<KeptOrganization>,
+    kept: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct KeptOrganization {
+    peers: Vec<KeptNode>,
+    orderers: Vec<KeptNode>,
+}
+
+#[derive(Debug, Deserialize)]
+struct KeptNode {
+    address: String,
+    admin: Option<String>,
+}
+
+impl Kept {
+    /// The network that is kept in `folder`, if there is one.
+    pub(super) fn read(folder: &Path) -> Option<Self> {
+        let text = files::read(&folder.join(MARKER)).ok()?;
+        let kept: Self = serde_json::from_str(&text).ok()?;
+        (kept.kept && !kept.orgs.is_empty()).then_some(kept)
+    }
+
+    /// The ops channel.
+    pub(super) fn ops_channel(&self) -> Option<ChannelName> {
+        ChannelName::parse(self.ops_channel.as_str()).ok()
+    }
+
+    /// The application channels that it was made with.
+    pub(super) fn channels(&self) -> impl Iterator<Item = ChannelName> {
+        self.channels.iter().filter_map(|name| ChannelName::parse(name.as_str()).ok())
+    }
+
+    /// How many organizations it has.
+    pub(super) fn organizations(&self) -> u16 {
+        u16::try_from(self.orgs.len()).unwrap_or(u16::MAX)
+    }
+
+    /// How many peers each of them has.
+    pub(super) fn peers(&self) -> u16 {
+        self.orgs.first().map_or(0, |organization| u16::try_from(organization.peers.len()).unwrap_or(u16::MAX))
+    }
+
+    /// The port that a peer had.
+    pub(super) fn peer_port(&self, organization: u16, peer: u16) -> u16 {
+        let peers = self.orgs.get(usize::from(organization)).map(|organization| &organization.peers);
+        port(peers.and_then(|peers| peers.get(usize::from(peer))).map(|peer| peer.address.as_str()))
+    }
+
+    /// The ports that an organization's orderer had, for its services and its administrators.
+    pub(super) fn orderer_ports(&self, organization: u16) -> (u16, u16) {
+        let orderers = self.orgs.get(usize::from(organization)).map(|organization| &organization.orderers);
+        let orderer = orderers.and_then(|orderers| orderers.first());
+        let admin = orderer.and_then(|orderer| orderer.admin.as_deref());
+        (port(orderer.map(|orderer| orderer.address.as_str())), port(admin))
+    }
+}
+
+/// The port in an address, or 0, at which the system chooses.
+fn port(address: Option<&str>) -> u16 {
+    address.and_then(|address| address.rsplit_once(':')?.1.parse().ok()).unwrap_or(0)
 }

@@ -4,6 +4,7 @@
 
 mod describe;
 mod follow;
+mod made;
 mod neighbours;
 mod node;
 mod plan;
@@ -11,16 +12,22 @@ mod start;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use prost::Message as _;
 
 use self::node::Node;
 pub use self::plan::Builder;
 use super::error::DevnetError;
 use super::faults::Faults;
+use super::files::{self, FileError};
+use super::genesis::{self, Member};
 use super::orderer::Chains;
 use super::peer::{Contracts, Hosts};
 use crate::chaincode::Contract;
+use crate::fabric::config::BatchLimits;
 use crate::fabric::names::{ChaincodeName, ChannelName, MspId};
+use crate::pb::common::Block;
 use crate::runtime::{WorkerError, Workers};
 
 /// An organization of the network and where its files lie.
@@ -79,13 +86,21 @@ pub struct NodeAddress {
 pub struct Devnet {
     folder: PathBuf,
     ops_channel: ChannelName,
-    channels: Vec<ChannelName>,
+    channels: RwLock<Vec<ChannelName>>,
     organizations: Vec<Organization>,
-    nodes: Vec<Node>,
+    nodes: Arc<[Node]>,
     chains: Arc<Chains>,
     contracts: Arc<Contracts>,
     hosts: Arc<Hosts>,
+    origin: Origin,
     workers: Workers,
+}
+
+/// What new channels are made of.
+struct Origin {
+    members: Vec<Member>,
+    batch: BatchLimits,
+    is_kept: bool,
 }
 
 impl std::fmt::Debug for Devnet {
@@ -116,9 +131,47 @@ impl Devnet {
         &self.ops_channel
     }
 
-    /// The application channels.
-    pub fn channels(&self) -> &[ChannelName] {
-        &self.channels
+    /// The application channels: those that the network was made with, and those of
+    /// [`create_channel`](Self::create_channel).
+    pub fn channels(&self) -> Vec<ChannelName> {
+        self.channels.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes the first block of a new channel of all organizations and writes it to the network's folder. Nobody has
+    /// joined it then: that is for the organizations' administrators, at the orderers first.
+    ///
+    /// # Errors
+    /// [`DevnetError::File`].
+    pub fn first_block(&self, channel: &ChannelName) -> Result<PathBuf, DevnetError> {
+        let block = genesis::block(channel, &self.origin.members, &self.origin.batch, start::nonce());
+        let path = self.folder.join("channel-artifacts").join(format!("{channel}.block"));
+        files::write(&path, block.encode_to_vec())?;
+        Ok(path)
+    }
+
+    /// Makes a new channel of all organizations, which all orderers and peers join.
+    ///
+    /// # Errors
+    /// [`DevnetError`] when a node does not join, for one because there is such a channel.
+    pub fn create_channel(&self, channel: &ChannelName) -> Result<(), DevnetError> {
+        let path = self.first_block(channel)?;
+        let bytes = std::fs::read(&path).map_err(|source| FileError::new(&path, source))?;
+        let block = Block::decode(bytes.as_slice())
+            .map_err(|error| DevnetError::Kept { what: path.display().to_string(), reason: error.to_string() })?;
+        for node in self.nodes.iter() {
+            node.join(block.clone())?;
+        }
+        let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
+        if !channels.contains(channel) && *channel != self.ops_channel {
+            channels.push(channel.clone());
+        }
+        drop(channels);
+        self.describe()
+    }
+
+    fn describe(&self) -> Result<(), DevnetError> {
+        let (channels, is_kept) = (self.channels(), self.origin.is_kept);
+        describe::write_marker(&self.folder, &self.ops_channel, &channels, &self.organizations, is_kept)
     }
 
     /// The organizations.
@@ -149,7 +202,7 @@ impl Devnet {
     /// Cancel safety: nothing is lost.
     pub async fn settled(&self, channel: &ChannelName) {
         let Some(target) = self.height(channel) else { return };
-        for node in &self.nodes {
+        for node in self.nodes.iter() {
             let (Some(ledger), Some(workers)) = (node.peer().and_then(|peer| peer.ledger(channel)), node.workers())
             else {
                 continue;
@@ -251,7 +304,7 @@ impl Devnet {
     /// The first worker that had failed.
     pub async fn shutdown(self) -> Result<(), WorkerError> {
         self.workers.cancel();
-        for node in &self.nodes {
+        for node in self.nodes.iter() {
             node.stop().await;
         }
         self.workers.finished().await

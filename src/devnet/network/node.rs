@@ -14,6 +14,7 @@ use crate::devnet::faults::Faults;
 use crate::devnet::listener::{self, MAX_MESSAGE_BYTES};
 use crate::devnet::orderer::{Chains, Orderer, OrdererService};
 use crate::devnet::peer::{Peer, Topology};
+use crate::pb::common::Block;
 use crate::pb::orderer::atomic_broadcast_server::AtomicBroadcastServer;
 use crate::runtime::Workers;
 
@@ -83,6 +84,20 @@ impl Node {
         match &self.role {
             Role::Orderer(..) => None,
             Role::Peer(peer, _) => Some(peer),
+        }
+    }
+
+    /// Joins the channel that begins with `block`.
+    pub(super) fn join(&self, block: Block) -> Result<(), DevnetError> {
+        let name = || self.address.name.clone();
+        match &self.role {
+            Role::Orderer(orderer, _) => orderer
+                .join(block)
+                .map(|_| ())
+                .map_err(|refused| DevnetError::Order { orderer: name(), reason: refused.to_string() }),
+            Role::Peer(peer, _) => {
+                peer.join(block).map_err(|error| DevnetError::Join { peer: name(), reason: error.to_string() })
+            }
         }
     }
 

@@ -20,14 +20,18 @@ const MAX_PEERS: u16 = 8;
 /// Describes an embedded network, then [`start`](Builder::start)s it.
 pub struct Builder {
     pub(super) folder: PathBuf,
-    pub(super) organizations: u16,
-    pub(super) peers: u16,
+    /// `None`: as many as were kept, else two.
+    pub(super) organizations: Option<u16>,
+    /// `None`: as many as were kept, else one.
+    pub(super) peers: Option<u16>,
     pub(super) ops_channel: ChannelName,
     pub(super) channels: Vec<ChannelName>,
     pub(super) contracts: Vec<(ChaincodeName, Arc<dyn Contract>)>,
     pub(super) batch_timeout: Duration,
     pub(super) max_message_count: u32,
     pub(super) base_port: Option<u16>,
+    pub(super) keep: bool,
+    pub(super) anew: bool,
 }
 
 impl std::fmt::Debug for Builder {
@@ -45,28 +49,30 @@ impl Builder {
     pub(super) fn new(folder: PathBuf) -> Self {
         Self {
             folder,
-            organizations: 2,
-            peers: 1,
+            organizations: None,
+            peers: None,
             ops_channel: ChannelName::parse("ops-channel").expect("the name follows the rule"),
             channels: Vec::new(),
             contracts: Vec::new(),
             batch_timeout: Duration::from_millis(200),
             max_message_count: 10,
             base_port: None,
+            keep: false,
+            anew: false,
         }
     }
 
     /// How many organizations there are: two unless said.
     #[must_use]
     pub fn organizations(mut self, count: u16) -> Self {
-        self.organizations = count;
+        self.organizations = Some(count);
         self
     }
 
     /// How many peers each organization has: one unless said.
     #[must_use]
     pub fn peers_per_organization(mut self, count: u16) -> Self {
-        self.peers = count;
+        self.peers = Some(count);
         self
     }
 
@@ -114,6 +120,22 @@ impl Builder {
         self
     }
 
+    /// Keeps everything that happens in the folder, and takes up what was kept there: certificates, ports, blocks, private
+    /// data and packages are then those of the earlier run, however it ended. `false` unless said: what an earlier run has
+    /// left is cleared away.
+    #[must_use]
+    pub fn keep(mut self, keep: bool) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Clears away what was kept in the folder before the start.
+    #[must_use]
+    pub fn anew(mut self, anew: bool) -> Self {
+        self.anew = anew;
+        self
+    }
+
     /// Makes the network and starts all its nodes, which have joined all channels then.
     ///
     /// Cancel safety: dropped before its end, nothing runs; files may have been written.
@@ -121,22 +143,22 @@ impl Builder {
     /// # Errors
     /// [`DevnetError`].
     pub async fn start(self) -> Result<Devnet, DevnetError> {
-        self.check()?;
         super::start::start(self).await
     }
 
-    fn check(&self) -> Result<(), DevnetError> {
+    /// Whether such a network, of so many organizations with so many peers each, can be made.
+    pub(super) fn check(&self, organizations: u16, peers: u16) -> Result<(), DevnetError> {
         let wrong = |what: &str| Err(DevnetError::Plan(what.to_owned()));
-        if !(1..=MAX_ORGANIZATIONS).contains(&self.organizations) {
+        if !(1..=MAX_ORGANIZATIONS).contains(&organizations) {
             return wrong("it needs 1 to 50 organizations");
         }
-        if !(1..=MAX_PEERS).contains(&self.peers) {
+        if !(1..=MAX_PEERS).contains(&peers) {
             return wrong("each organization needs 1 to 8 peers");
         }
         if self.max_message_count == 0 {
             return wrong("a block must have room for a transaction");
         }
-        let ports = 100 * (self.organizations - 1) + 10 * self.peers;
+        let ports = 100 * (organizations - 1) + 10 * peers;
         if self.base_port.is_some_and(|base| base == 0 || base.checked_add(ports).is_none()) {
             return wrong("the ports do not fit");
         }

@@ -48,6 +48,12 @@ impl Chains {
         self.by_channel.read().unwrap_or_else(PoisonError::into_inner).get(channel).cloned()
     }
 
+    /// The channels that have a chain.
+    pub(crate) fn channels(&self) -> Vec<ChannelName> {
+        let chains = self.by_channel.read().unwrap_or_else(PoisonError::into_inner);
+        chains.keys().filter_map(|name| ChannelName::parse(name.as_str()).ok()).collect()
+    }
+
     /// Tells of every chain that begins or ends.
     pub(crate) fn watch(&self) -> watch::Receiver<()> {
         self.changed.subscribe()

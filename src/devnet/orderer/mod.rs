@@ -15,7 +15,7 @@ mod update;
 pub(crate) use admin::answer as answer_admin;
 pub(crate) use chain::Chain;
 pub(crate) use chains::Chains;
-pub(crate) use participation::{Orderer, Refused};
+pub(crate) use participation::Orderer;
 pub(crate) use service::OrdererService;
 
 #[cfg(test)]

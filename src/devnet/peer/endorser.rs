@@ -179,7 +179,7 @@ impl Peer {
         let Some(results) = simulation.and_then(Simulated::finish) else { return Ok((Bytes::new(), None)) };
         if let Some(private) = results.private {
             let tx_id = TxId::parse(proposal.tx_id()).map_err(|error| Refused(error.to_string()))?;
-            self.private.put(tx_id, private);
+            self.private.put(tx_id, private).map_err(|error| Refused(error.to_string()))?;
         }
         let interest = interest(&results.public);
         Ok((results.public, Some(interest)))

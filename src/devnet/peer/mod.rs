@@ -28,7 +28,9 @@ mod shim;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use prost::Message as _;
 
 use tokio::sync::watch;
 use tonic::service::{Routes, RoutesBuilder};
@@ -39,9 +41,11 @@ pub(crate) use self::hosts::Hosts;
 use self::launch::Launcher;
 pub(crate) use self::native::{Contracts, package as native_package};
 use self::packages::Packages;
+use super::error::DevnetError;
 use super::faults::Faults;
 use super::ledger::{Ledger, PrivateStore};
 use super::listener::MAX_MESSAGE_BYTES;
+use super::storage::Store;
 use crate::fabric::identity::{Msp, SigningIdentity};
 use crate::fabric::names::{ChannelName, MspId};
 use crate::pb::common;
@@ -77,6 +81,7 @@ pub(crate) struct Peer {
     packages: Packages,
     launcher: Launcher,
     started: std::time::SystemTime,
+    store: OnceLock<Store>,
     faults: Faults,
 }
 
@@ -107,6 +112,7 @@ impl Peer {
             packages: Packages::default(),
             launcher: Launcher::new(contracts, hosts, workers),
             started: std::time::SystemTime::now(),
+            store: OnceLock::new(),
             faults: Faults::default(),
         })
     }
@@ -131,6 +137,7 @@ impl Peer {
     /// # Errors
     /// [`JoinError`].
     pub(crate) fn join(&self, genesis: common::Block) -> Result<(), JoinError> {
+        let first = genesis.clone();
         let ledger = Ledger::create(genesis, Arc::clone(&self.private), self.msp_id.clone())
             .map_err(|error| JoinError::Genesis(error.to_string()))?;
         let name = ledger.channel().clone();
@@ -139,8 +146,37 @@ impl Peer {
         if channels.contains_key(&name) {
             return Err(JoinError::Joined(name));
         }
+        if let Some(store) = self.store.get() {
+            store
+                .replace(&format!("channels/{name}.block"), &first.encode_to_vec())
+                .map_err(|error| JoinError::Genesis(error.to_string()))?;
+        }
         channels.insert(name, Arc::new(channel));
         self.joined.send_replace(channels.keys().cloned().collect());
+        Ok(())
+    }
+
+    /// Takes up the packages and channels that are kept in `store`, and keeps there what comes.
+    ///
+    /// # Errors
+    /// [`DevnetError`] when something that was kept cannot be used.
+    pub(crate) fn restore(&self, store: Store) -> Result<(), DevnetError> {
+        let broken = |what: String, reason: String| DevnetError::Kept { what, reason };
+        for name in store.names("packages", ".tar.gz")? {
+            let file = format!("packages/{name}.tar.gz");
+            let Some(content) = store.read(&file)? else { continue };
+            self.packages.install(content.into()).map_err(|error| broken(file, error.0))?;
+        }
+        for name in store.names("channels", ".block")? {
+            let file = format!("channels/{name}.block");
+            let Some(content) = store.read(&file)? else { continue };
+            let block =
+                common::Block::decode(content.as_slice()).map_err(|error| broken(file.clone(), error.to_string()))?;
+            self.join(block).map_err(|error| broken(file, error.to_string()))?;
+        }
+        self.packages.keep(store.clone());
+        // A peer is restored once, before it serves.
+        let _ = self.store.set(store);
         Ok(())
     }
 

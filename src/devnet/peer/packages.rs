@@ -4,13 +4,14 @@
 //! process. Others need a builder, which this network has not.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
 use super::context::Refused;
 use super::native;
 use super::proposal::shown;
+use crate::devnet::storage::Store;
 use crate::fabric::names::{ChaincodeName, PackageId};
 use crate::fabric::package::Package;
 use crate::fabric::package::ccaas::Connection;
@@ -33,11 +34,19 @@ pub(super) struct Installed {
 
 /// The packages on a peer.
 #[derive(Debug, Default)]
-pub(super) struct Packages(Mutex<BTreeMap<PackageId, Arc<Installed>>>);
+pub(super) struct Packages {
+    installed: Mutex<BTreeMap<PackageId, Arc<Installed>>>,
+    store: OnceLock<Store>,
+}
 
 impl Packages {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PackageId, Arc<Installed>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.installed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on, packages are kept in `store` too.
+    pub(super) fn keep(&self, store: Store) {
+        let _ = self.store.set(store);
     }
 
     /// Installs a package.
@@ -51,6 +60,12 @@ impl Packages {
         }
         let runs = runs(&package).map_err(|error| error.context("could not build chaincode"))?;
         let installed = Arc::new(Installed { package, runs });
+        if let Some(store) = self.store.get() {
+            let name = id.as_str().replace([':', '/'], "_");
+            store
+                .replace(&format!("packages/{name}.tar.gz"), installed.package.bytes())
+                .map_err(|error| Refused(format!("could not save chaincode install package: {error}")))?;
+        }
         let mut packages = self.lock();
         if packages.contains_key(&id) {
             return Err(already());

@@ -151,7 +151,7 @@ impl Kit {
         let envelope =
             common::Envelope { payload: unsigned.payload().clone(), signature: client.sign_now(unsigned.payload()) };
         if let Some(set) = results.private {
-            self.private.put(proposal.tx_id().clone(), set);
+            self.private.put(proposal.tx_id().clone(), set).unwrap();
         }
         Endorsed { tx_id: proposal.tx_id().clone(), envelope: envelope.encode_to_vec().into() }
     }
