@@ -1,4 +1,4 @@
-//! `opssc-agent devnet up`: the embedded network, until SIGINT or SIGTERM.
+//! `opssc-agent devnet up`: the embedded network, until SIGINT or SIGTERM. What is kept in its folder is taken up.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
+use super::ctl::{self, Ctl};
 use super::failure::{Exit, UsageError};
 use super::logging;
 use super::output;
@@ -19,20 +20,23 @@ use crate::fabric::names::ChannelName;
 pub(super) enum DevnetCommand {
     /// Run a network in this process, for trying and testing
     Up(Up),
+    /// Give an order to a network that runs: stop nodes, start them, let things go wrong
+    Ctl(Ctl),
 }
 
 /// What network to run.
 #[derive(Debug, Args)]
 pub(super) struct Up {
-    /// The folder for certificates, MSP folders and connection profiles
+    /// The folder for certificates, MSP folders, connection profiles, and everything that happens: a network that was
+    /// stopped, or killed, goes on from there
     #[arg(long)]
     dir: PathBuf,
-    /// How many organizations
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=50))]
-    orgs: u16,
-    /// How many peers each of them has
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=20))]
-    peers_per_org: u16,
+    /// How many organizations [default: 2, or as many as the folder has]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=50))]
+    orgs: Option<u16>,
+    /// How many peers each of them has [default: 1, or as many as the folder has]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=8))]
+    peers_per_org: Option<u16>,
     /// A channel of all organizations beside the ops channel; may be given several times [default: mychannel]
     #[arg(long, value_name = "NAME")]
     channel: Vec<String>,
@@ -42,19 +46,31 @@ pub(super) struct Up {
     /// How long a block waits for more transactions, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 500)]
     batch_timeout: u64,
+    /// Forget what the folder has, and start anew
+    #[arg(long)]
+    fresh: bool,
     /// Leave the OpsSC contracts out
     #[arg(long)]
     bare: bool,
 }
 
 pub(super) fn run(command: DevnetCommand) -> anyhow::Result<Exit> {
-    let DevnetCommand::Up(up) = command;
+    let up = match command {
+        DevnetCommand::Up(up) => up,
+        DevnetCommand::Ctl(order) => return ctl::run(order),
+    };
     logging::start(LogLevel::Warn, LogFormat::Text);
     let mut builder = Devnet::builder(&up.dir)
-        .organizations(up.orgs)
-        .peers_per_organization(up.peers_per_org)
+        .keep(true)
+        .anew(up.fresh)
         .batch_timeout(Duration::from_millis(up.batch_timeout))
         .base_port(up.base_port);
+    if let Some(orgs) = up.orgs {
+        builder = builder.organizations(orgs);
+    }
+    if let Some(peers) = up.peers_per_org {
+        builder = builder.peers_per_organization(peers);
+    }
     let channels = if up.channel.is_empty() { vec!["mychannel".to_owned()] } else { up.channel };
     for channel in channels {
         builder = builder.channel(ChannelName::parse(channel).map_err(|error| UsageError(error.to_string()))?);
@@ -65,6 +81,9 @@ pub(super) fn run(command: DevnetCommand) -> anyhow::Result<Exit> {
         let network = builder.start().await.context("the embedded network does not start")?;
         if !up.bare {
             network.deploy_opssc().await.context("the OpsSC contracts cannot be deployed")?;
+        }
+        if let Err(error) = network.listen_for_orders() {
+            output::say(&format!("devnet ctl will not reach it: {error}"));
         }
         tell(&network);
         output::say("it runs until you press Ctrl-C");

@@ -5,6 +5,7 @@
 //! untyped and given hints.
 
 mod contract;
+mod ctl;
 mod demo;
 mod devnet;
 mod failure;

@@ -79,6 +79,17 @@ pub enum DevnetError {
         /// Its words.
         reason: String,
     },
+    /// Another network runs in the folder.
+    #[error("a network runs in folder {0} already")]
+    Busy(String),
+    /// Orders cannot be taken.
+    #[error("cannot listen for orders at {path}")]
+    Control {
+        /// Where.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// There is no node of that name.
     #[error("no node is called {0}")]
     NoNode(String),

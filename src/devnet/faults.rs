@@ -19,20 +19,26 @@ pub struct Faults(Arc<Switches>);
 #[derive(Debug)]
 struct Switches {
     counted: Mutex<Counted>,
+    delay: watch::Sender<Duration>,
+    block_delay: watch::Sender<Duration>,
     hangs: watch::Sender<bool>,
     clock: AtomicI64,
 }
 
 impl Default for Switches {
     fn default() -> Self {
-        Self { counted: Mutex::default(), hangs: watch::Sender::new(false), clock: AtomicI64::new(0) }
+        Self {
+            counted: Mutex::default(),
+            delay: watch::Sender::new(Duration::ZERO),
+            block_delay: watch::Sender::new(Duration::ZERO),
+            hangs: watch::Sender::new(false),
+            clock: AtomicI64::new(0),
+        }
     }
 }
 
 #[derive(Debug, Clone, Default)]
 struct Counted {
-    delay: Duration,
-    block_delay: Duration,
     failures: u32,
     code: Option<Code>,
     garbage: u32,
@@ -47,7 +53,7 @@ impl Faults {
 
     /// Every call waits for so long before it is looked at. Zero ends it.
     pub fn delay(&self, delay: Duration) {
-        self.counted().delay = delay;
+        self.0.delay.send_replace(delay);
     }
 
     /// While `on`, nothing is answered: neither calls nor streams that run already. Connections stay open.
@@ -78,7 +84,7 @@ impl Faults {
 
     /// The node is slow with every block: a peer takes it, an orderer makes it, so much later. Zero ends it.
     pub fn slow_blocks(&self, delay: Duration) {
-        self.counted().block_delay = delay;
+        self.0.block_delay.send_replace(delay);
     }
 
     /// The node's clock goes wrong by so many milliseconds; those below zero are the past.
@@ -89,6 +95,8 @@ impl Faults {
     /// Nothing is wrong any more.
     pub fn clear(&self) {
         *self.counted() = Counted::default();
+        self.delay(Duration::ZERO);
+        self.slow_blocks(Duration::ZERO);
         self.hang(false);
         self.clock(0);
     }
@@ -103,10 +111,7 @@ impl Faults {
 
     /// Waits for as long as a call has to, and while the node hangs.
     pub(super) async fn before_call(&self) {
-        let delay = self.counted().delay;
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
-        }
+        wait(&self.0.delay).await;
         self.awake().await;
     }
 
@@ -118,10 +123,7 @@ impl Faults {
 
     /// Waits for as long as a block has to.
     pub(super) async fn before_block(&self) {
-        let delay = self.counted().block_delay;
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
-        }
+        wait(&self.0.block_delay).await;
     }
 
     /// The code with which this call is to end.
@@ -143,6 +145,21 @@ impl Faults {
     /// Whether this endorsement is to differ.
     pub(crate) fn take_divergence(&self) -> bool {
         take(&mut self.counted().diverging)
+    }
+}
+
+/// Waits for as long as the switch says. Who changes it meanwhile changes this wait too.
+async fn wait(switch: &watch::Sender<Duration>) {
+    let since = tokio::time::Instant::now();
+    let mut changed = switch.subscribe();
+    loop {
+        let delay = *changed.borrow_and_update();
+        let Some(left) = delay.checked_sub(since.elapsed()).filter(|left| !left.is_zero()) else { return };
+        tokio::select! {
+            () = tokio::time::sleep(left) => return,
+            // The sender lives as long as this does.
+            _ = changed.changed() => {}
+        }
     }
 }
 
@@ -188,5 +205,18 @@ mod tests {
         assert!(waited.await.is_err());
         switch.hang(false);
         faults.before_call().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_is_let_go_when_the_fault_ends() {
+        let faults = Faults::default();
+        faults.slow_blocks(Duration::from_hours(1));
+        let begun = tokio::time::Instant::now();
+        let ending = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            faults.clear();
+        };
+        tokio::join!(faults.before_block(), ending);
+        assert_eq!(begun.elapsed(), Duration::from_secs(1));
     }
 }

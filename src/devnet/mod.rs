@@ -26,4 +26,4 @@ pub use error::DevnetError;
 pub use faults::Faults;
 pub use files::FileError;
 pub use listener::ListenError;
-pub use network::{Builder, Devnet, NodeAddress, Organization};
+pub use network::{Builder, ControlError, Devnet, NodeAddress, NodeState, Order, Organization, control};

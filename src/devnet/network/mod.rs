@@ -2,6 +2,7 @@
 //!
 //! A module of its own because it is the only public face of the embedded network beside the wire.
 
+mod control;
 mod describe;
 mod follow;
 mod made;
@@ -10,12 +11,14 @@ mod node;
 mod plan;
 mod start;
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use prost::Message as _;
 
+pub use self::control::{ControlError, NodeState, Order, control};
 use self::node::Node;
 pub use self::plan::Builder;
 use super::error::DevnetError;
@@ -94,6 +97,8 @@ pub struct Devnet {
     hosts: Arc<Hosts>,
     origin: Origin,
     workers: Workers,
+    /// Held while the network runs, where it is kept.
+    _lock: Option<File>,
 }
 
 /// What new channels are made of.
@@ -225,10 +230,7 @@ impl Devnet {
     }
 
     fn node(&self, name: &str) -> Result<&Node, DevnetError> {
-        self.nodes
-            .iter()
-            .find(|node| node.address.name == name || node.address.fqdn == name)
-            .ok_or_else(|| DevnetError::NoNode(name.to_owned()))
+        self.nodes.iter().find(|node| node.is_called(name)).ok_or_else(|| DevnetError::NoNode(name.to_owned()))
     }
 
     /// Stops a node as if it had been killed: its port refuses, its connections and streams break. It keeps what it
@@ -250,11 +252,7 @@ impl Devnet {
     /// # Errors
     /// [`DevnetError`] when there is no such node or its port is taken.
     pub async fn start_node(&self, name: &str) -> Result<(), DevnetError> {
-        let node = self.node(name)?;
-        if node.workers().is_none() {
-            node.start(node.bind().await?, &self.workers);
-        }
-        Ok(())
+        self.node(name)?.start_again(&self.workers).await
     }
 
     /// [`stop_node`](Self::stop_node) for a peer.

@@ -131,6 +131,19 @@ impl Node {
         *running = Some(workers);
     }
 
+    /// Starts it again, at its old ports. One that runs is left alone.
+    pub(super) async fn start_again(&self, network: &Workers) -> Result<(), DevnetError> {
+        if self.workers().is_none() {
+            self.start(self.bind().await?, network);
+        }
+        Ok(())
+    }
+
+    /// Whether `name` is one of its names.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.address.name == name || self.address.fqdn == name
+    }
+
     /// Stops it and waits until nothing of it runs.
     pub(super) async fn stop(&self) {
         let workers = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -1,5 +1,6 @@
 //! From a plan to a running network: ports, certificates, files, channels, nodes, in this order.
 
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -11,7 +12,7 @@ use super::neighbours::Neighbours;
 use super::node::{Admin, Node, Role};
 use super::{Builder, Devnet, Organization, Origin};
 use crate::devnet::error::DevnetError;
-use crate::devnet::files;
+use crate::devnet::files::{self, FileError};
 use crate::devnet::genesis::Member;
 use crate::devnet::ledger::PrivateStore;
 use crate::devnet::listener;
@@ -77,6 +78,9 @@ impl Plan {
 
 pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
     let folder = std::path::absolute(&builder.folder).unwrap_or_else(|_| builder.folder.clone());
+    files::create_folder(&folder)?;
+    // Before anything is read or cleared away: two networks would spoil each other's logs.
+    let lock = if builder.keep { Some(lock(&folder)?) } else { None };
     let kept = if builder.keep && !builder.anew { Kept::read(&folder) } else { None };
     let plan = Plan::new(builder, kept)?;
     if plan.kept.is_none() {
@@ -119,6 +123,7 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
         hosts: commons.hosts,
         origin: Origin { members, batch: plan.batch(), is_kept: plan.builder.keep },
         workers,
+        _lock: lock,
     };
     for channel in std::iter::once(&plan.ops_channel).chain(&plan.channels) {
         if network.chains.get(channel.as_str()).is_none() {
@@ -247,6 +252,18 @@ pub(super) fn nonce() -> Nonce {
     // Only the kernel could fail here; a nonce of zeros would do for a first block, which nobody else makes.
     let _ = ring::rand::SystemRandom::new().fill(&mut bytes);
     Nonce(bytes)
+}
+
+/// Makes sure that no other process runs a network that is kept in `folder`, for as long as the file is open.
+fn lock(folder: &Path) -> Result<File, DevnetError> {
+    let path = folder.join("lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|source| FileError::new(&path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(DevnetError::Busy(folder.display().to_string())),
+        Err(TryLockError::Error(source)) => Err(FileError::new(&path, source).into()),
+    }
 }
 
 /// Clears what an earlier network left, and nothing else.

@@ -1,9 +1,13 @@
 //! Nodes that go and come back.
 
-use opssc::client::Endorsers;
-use opssc::devnet::DevnetError;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
-use super::{Network, create, read};
+use opssc::client::Endorsers;
+use opssc::devnet::{ControlError, DevnetError, Order, control};
+use tonic::Code;
+
+use super::{Network, create, read, submit};
 
 const EITHER: &str = "OR('Org1MSP.peer','Org2MSP.peer')";
 
@@ -67,4 +71,106 @@ async fn a_network_stops_and_starts_anew_in_its_folder() {
     std::fs::remove_file(folder.path().join("network.json")).unwrap();
     let error = opssc::devnet::Devnet::builder(folder.path()).start().await.unwrap_err();
     assert!(matches!(error, DevnetError::ForeignFolder(_)), "{error:?}");
+}
+
+/// How long something that must not happen is waited for.
+const MOMENT: Duration = Duration::from_millis(200);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_and_messages_go_wrong_as_often_as_they_are_told() {
+    let network = Network::with_asset(EITHER).await;
+    let one = network.user(1);
+    one.submit(&create("a1"), Endorsers::Own).await.unwrap();
+    let faults = network.devnet.faults("peer0.org1").unwrap();
+    faults.fail_next(1, Code::PermissionDenied);
+    let refused = one.evaluate(&read("a1")).await.unwrap_err();
+    assert!(format!("{refused:?}").contains("told to fail"), "{refused:?}");
+    one.evaluate(&read("a1")).await.unwrap();
+    faults.garbage_next(1);
+    one.evaluate(&read("a1")).await.expect_err("the answer was rubbish");
+    one.evaluate(&read("a1")).await.unwrap();
+    faults.cut_next(1);
+    one.evaluate(&read("a1")).await.expect_err("the answer was cut");
+    one.evaluate(&read("a1")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_hangs_answers_when_it_is_let() {
+    let network = Network::with_asset(EITHER).await;
+    let one = network.user(1);
+    one.submit(&create("a1"), Endorsers::Own).await.unwrap();
+    let faults = network.devnet.faults("peer0.org1").unwrap();
+    for (begin, name) in [(true, "hangs"), (false, "is late")] {
+        if begin {
+            faults.hang(true);
+        } else {
+            faults.delay(Duration::from_hours(1));
+        }
+        let invocation = read("a1");
+        let mut asked = std::pin::pin!(one.evaluate(&invocation));
+        assert!(tokio::time::timeout(MOMENT, &mut asked).await.is_err(), "the peer {name}");
+        faults.clear();
+        asked.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_endorses_something_else_is_noticed() {
+    let network = Network::with_asset("AND('Org1MSP.peer','Org2MSP.peer')").await;
+    let one = network.user(1);
+    network.devnet.faults("peer0.org2").unwrap().diverge_next(1);
+    submit(&one, &create("a1")).await.expect_err("the endorsements differ");
+    submit(&one, &create("a1")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_peer_lags_behind() {
+    let network = Network::with_asset(EITHER).await;
+    let (one, two) = (network.user(1), network.user(2));
+    let faults = network.devnet.faults("peer0.org2").unwrap();
+    faults.slow_blocks(Duration::from_hours(1));
+    one.submit(&create("a1"), Endorsers::Own).await.unwrap();
+    let (ahead, behind) = (one.height().await.unwrap(), two.height().await.unwrap());
+    assert!(behind < ahead, "{behind} is not below {ahead}");
+    faults.clear();
+    network.devnet.settled(one.name()).await;
+    assert_eq!(two.height().await.unwrap(), ahead);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderer_whose_clock_is_wrong_delivers_nothing() {
+    let network = Network::start().await;
+    let admin = network.devnet.admin(&super::org(1)).unwrap();
+    let name = super::channel_name();
+    admin.genesis_block(&name).await.unwrap();
+    for node in ["orderer0.org1", "orderer0.org2"] {
+        network.devnet.faults(node).unwrap().clock(-3_600_000);
+    }
+    admin.genesis_block(&name).await.expect_err("requests are an hour off");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_come_over_a_socket_of_the_user_alone() {
+    let network = Network::with_asset(EITHER).await;
+    let one = network.user(1);
+    one.submit(&create("a1"), Endorsers::Own).await.unwrap();
+    let folder = network.devnet.folder();
+    let nodes = Order::Nodes;
+    assert!(matches!(control(folder, &nodes).await.unwrap_err(), ControlError::Connect { .. }));
+    let socket = network.devnet.listen_for_orders().unwrap();
+    assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    let node = || "peer0.org1".to_owned();
+    control(folder, &Order::Stop { node: node() }).await.unwrap();
+    let states = control(folder, &nodes).await.unwrap();
+    let up: Vec<_> = states.iter().filter(|state| state.up).map(|state| state.name.as_str()).collect();
+    assert_eq!(up, ["orderer0.org1", "orderer0.org2", "peer0.org2"]);
+    one.evaluate(&read("a1")).await.expect_err("its peer was stopped");
+    control(folder, &Order::Start { node: node() }).await.unwrap();
+    one.evaluate(&read("a1")).await.unwrap();
+    control(folder, &Order::Fail { node: "all".to_owned(), count: 1, code: 14 }).await.unwrap();
+    one.evaluate(&read("a1")).await.expect_err("it was told to fail");
+    control(folder, &Order::Clear { node: "all".to_owned() }).await.unwrap();
+    one.evaluate(&read("a1")).await.unwrap();
+    let refused = control(folder, &Order::Clear { node: "peer9.org9".to_owned() }).await.unwrap_err();
+    assert!(matches!(&refused, ControlError::Refused(text) if text.contains("peer9.org9")), "{refused:?}");
 }

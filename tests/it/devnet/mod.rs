@@ -4,7 +4,9 @@ mod chaincode;
 mod config;
 mod faults;
 mod hostile;
+mod kept;
 mod ledger;
+mod participation;
 
 use std::sync::Arc;
 use std::time::Duration;
