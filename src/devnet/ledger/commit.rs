@@ -10,17 +10,22 @@ use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
+use prost::Message as _;
 
+use super::apply::{self, PrivateSet};
+use super::endorsement::{Committed, Judge};
 use super::envelope::{self, Bound, Endorsed, Headers};
-use super::mvcc::PrivateSet;
+use super::expiry::{self, HashedKey, Touched};
 use super::private::{is_member, static_collection};
 use super::rules::Rules;
-use super::state::{State, Version, View};
-use super::{Current, Ledger, LedgerError, TransactionPlace, definitions, endorsement, implicit_owner, mvcc};
+use super::state::{Metadata, Namespace, State, Version, View};
+use super::{Current, Ledger, LedgerError, TransactionPlace, definitions, implicit_owner, mvcc};
+use crate::devnet::lifecycle::state::Definition;
 use crate::fabric::block::{ValidationCode, data_hash, header_hash};
 use crate::fabric::config::ChannelConfig;
-use crate::fabric::names::TxId;
+use crate::fabric::names::{TxId, hex};
 use crate::pb::common::{self, BlockMetadataIndex, HeaderType};
+use crate::pb::kvrwset;
 
 /// A transaction after the checks that look at it alone.
 #[derive(Debug)]
@@ -54,9 +59,10 @@ impl Ledger {
     /// Judges every transaction by itself, then which of them come twice.
     pub(super) async fn judge(&self, block: &common::Block) -> Vec<Checked> {
         let rules = self.current().rules;
+        let mut judge = Judge::new(&rules, self);
         let mut checked = Vec::new();
         for envelope in block.data.iter().flat_map(|data| &data.data) {
-            checked.push(self.check(envelope, &rules));
+            checked.push(self.check(envelope, &rules, &mut judge));
             // Signatures take their time, and others want to run.
             tokio::task::yield_now().await;
         }
@@ -79,11 +85,16 @@ impl Ledger {
         Ok(header.number)
     }
 
-    fn check(&self, envelope: &Bytes, rules: &Rules) -> Checked {
-        Checked { tx_id: envelope::claimed_tx_id(envelope), outcome: self.check_alone(envelope, rules) }
+    fn check(&self, envelope: &Bytes, rules: &Rules, judge: &mut Judge<'_, Self>) -> Checked {
+        Checked { tx_id: envelope::claimed_tx_id(envelope), outcome: self.check_alone(envelope, rules, judge) }
     }
 
-    fn check_alone(&self, envelope: &Bytes, rules: &Rules) -> Result<Valid, ValidationCode> {
+    fn check_alone(
+        &self,
+        envelope: &Bytes,
+        rules: &Rules,
+        judge: &mut Judge<'_, Self>,
+    ) -> Result<Valid, ValidationCode> {
         let headers = Headers::decode(envelope)?;
         if headers.channel_header.channel_id != self.channel.as_str() {
             return Err(ValidationCode::TargetChainNotFound);
@@ -99,7 +110,7 @@ impl Ledger {
                     return Err(ValidationCode::DuplicateTxid);
                 }
                 let endorsed = Endorsed::decode(bound)?;
-                endorsement::check(&endorsed, rules, |chaincode| self.definition(chaincode))?;
+                judge.check(&endorsed)?;
                 Ok(Valid::Endorsed(endorsed))
             }
             HeaderType::Config => {
@@ -148,6 +159,7 @@ impl Ledger {
         let mut codes = Vec::with_capacity(checked.len());
         let mut places = Vec::with_capacity(checked.len());
         let mut configured = None;
+        let (mut touched, mut metadata_only) = (Touched::default(), Vec::new());
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         for (index, transaction) in checked.into_iter().enumerate() {
             let code = match &transaction.outcome {
@@ -156,7 +168,8 @@ impl Ledger {
                     if code.is_valid() {
                         let version = Version { block: number, transaction: index as u64 };
                         let private = self.private_sets(&state, number, endorsed);
-                        mvcc::apply(&mut state, &endorsed.set, version, &private);
+                        metadata_only.extend(apply::apply(&mut state, &endorsed.set, version, &private));
+                        note_touched(&mut touched, &state, endorsed, version, &private);
                     }
                     code
                 }
@@ -171,6 +184,10 @@ impl Ledger {
                 places.push((tx_id, TransactionPlace { block: number, index, code }));
             }
         }
+        apply::follow_hashes(&mut state, number, metadata_only);
+        let mut schedule = self.schedule.lock().unwrap_or_else(PoisonError::into_inner);
+        expiry::end_of_block(&mut state, &mut schedule, number, touched);
+        drop(schedule);
         drop(state);
         let block = with_codes(block, &codes);
         {
@@ -189,6 +206,61 @@ impl Ledger {
         }
         // Last: from here on readers see the block.
         self.blocks.append(block);
+    }
+}
+
+impl Committed for Ledger {
+    fn definition(&self, chaincode: &str) -> Option<Definition> {
+        Self::definition(self, chaincode)
+    }
+
+    fn metadata(&self, namespace: &str, collection: &str, key: &str) -> Metadata {
+        let namespace = match collection {
+            "" => Namespace::Public(namespace.to_owned()),
+            collection => Namespace::Hashed(namespace.to_owned(), collection.to_owned()),
+        };
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.get(&namespace, key, View::Below(self.height())).map(|entry| entry.metadata).unwrap_or_default()
+    }
+}
+
+/// Notes which keys of collections a valid transaction wrote, for the end of the block.
+fn note_touched(
+    touched: &mut Touched,
+    state: &State,
+    endorsed: &Endorsed,
+    version: Version,
+    private: &[PrivateSet],
+) {
+    for in_namespace in endorsed.set.namespaces.iter().filter(|set| !set.collections.is_empty()) {
+        let definition = definitions::definition(state, View::Below(version.block), &in_namespace.name);
+        for collection in &in_namespace.collections {
+            let config = definition.as_ref().and_then(|definition| {
+                static_collection(&definition.parameters.collections, &collection.name)
+            });
+            let blocks_to_live = config.map_or(0, |config| config.block_to_live);
+            let key = |hash: &[u8]| HashedKey {
+                namespace: in_namespace.name.clone(),
+                collection: collection.name.clone(),
+                hash: hex(hash),
+            };
+            let (writes, metadata) = (&collection.hashed.hashed_writes, &collection.hashed.metadata_writes);
+            touched.purged.extend(
+                writes.iter().filter(|write| write.is_purge).map(|write| (key(&write.key_hash), version)),
+            );
+            if blocks_to_live > 0 {
+                let hashes = writes.iter().map(|write| &write.key_hash);
+                let hashes = hashes.chain(metadata.iter().map(|write| &write.key_hash));
+                touched.written.extend(hashes.map(|hash| (key(hash), blocks_to_live)));
+            }
+        }
+    }
+    for set in private {
+        let Ok(keys) = kvrwset::KvrwSet::decode(set.set.clone()) else { continue };
+        let names = keys.writes.into_iter().map(|write| write.key);
+        for name in names.chain(keys.metadata_writes.into_iter().map(|write| write.key)) {
+            touched.names.insert(HashedKey::of(&set.namespace, &set.collection, &name), name);
+        }
     }
 }
 

@@ -11,11 +11,14 @@
 //!
 //! Source: Fabric 3.1.5 `core/committer`, `core/ledger/kvledger`.
 
+mod apply;
 mod commit;
 mod definitions;
 mod endorsement;
 mod envelope;
 mod error;
+mod expiry;
+mod merkle;
 mod mvcc;
 mod private;
 mod results;
@@ -26,17 +29,18 @@ mod state;
 mod store;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use prost::Message as _;
 use tokio::sync::watch;
 
+pub(crate) use self::endorsement::VALIDATION_PARAMETER;
 pub(crate) use self::error::LedgerError;
 pub(crate) use self::private::{PrivateStore, implicit_collection, implicit_owner, is_member};
 use self::rules::Rules;
 pub(crate) use self::simulation::{Results, Simulation, SimulationError};
-pub(crate) use self::state::Version;
+pub(crate) use self::state::{Metadata, Version};
 use self::state::{State, View};
 pub(crate) use self::store::BlockStore;
 use crate::devnet::lifecycle::state::Definition;
@@ -76,6 +80,7 @@ pub(crate) struct Ledger {
     state: Arc<RwLock<State>>,
     index: RwLock<Index>,
     private: Arc<PrivateStore>,
+    schedule: Mutex<expiry::Schedule>,
     current: RwLock<Current>,
     /// Held while a block is committed: one at a time, in order.
     committing: tokio::sync::Mutex<()>,
@@ -107,6 +112,7 @@ impl Ledger {
             state: Arc::default(),
             index: RwLock::new(Index { blocks: HashMap::from([(hash, 0)]), ..Index::default() }),
             private,
+            schedule: Mutex::default(),
             current: RwLock::new(Current { rules: Arc::new(Rules::new(config)), block: genesis }),
             committing: tokio::sync::Mutex::default(),
         })

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
-use super::state::{Version, Versioned};
+use super::merkle::{DEGREE, Summary};
+use super::state::{Metadata, Version, Versioned};
+use crate::pb::kvrwset::range_query_info::ReadsInfo;
 use crate::pb::{kvrwset, rwset};
 
 /// What is written to a key; `None` deletes it.
@@ -22,6 +24,7 @@ pub(super) type Write = Option<Bytes>;
 pub(super) struct Accesses {
     pub(super) reads: BTreeMap<String, Option<Version>>,
     pub(super) writes: BTreeMap<String, Write>,
+    pub(super) metadata: BTreeMap<String, Metadata>,
     pub(super) queries: Vec<u64>,
     pub(super) collections: BTreeMap<String, CollectionAccesses>,
 }
@@ -30,7 +33,26 @@ pub(super) struct Accesses {
 #[derive(Debug, Default)]
 pub(super) struct CollectionAccesses {
     pub(super) reads: BTreeMap<String, Option<Version>>,
-    pub(super) writes: BTreeMap<String, Write>,
+    pub(super) writes: BTreeMap<String, PrivateWrite>,
+    pub(super) metadata: BTreeMap<String, Metadata>,
+}
+
+/// What is written to a key of a collection.
+#[derive(Debug)]
+pub(super) enum PrivateWrite {
+    Value(Bytes),
+    Delete,
+    /// As a deletion, and what the key once held is forgotten.
+    Purge,
+}
+
+impl PrivateWrite {
+    fn value(&self) -> Option<&Bytes> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Delete | Self::Purge => None,
+        }
+    }
 }
 
 /// A range query in progress.
@@ -39,56 +61,57 @@ pub(super) struct RangeQuery {
     start: String,
     end: String,
     entries: Vec<(String, Versioned)>,
+    /// How many of them were given.
     given: usize,
-    /// How many entries the caller knows of: those that it was given, and one more if it was told that there is one.
-    seen: usize,
-    asked: bool,
+    /// How many may be given, where that is limited.
+    limit: usize,
+    /// Whether the caller was told that there is no more.
     exhausted: bool,
 }
 
 impl RangeQuery {
-    pub(super) fn new(start: &str, end: &str, entries: Vec<(String, Versioned)>) -> Self {
-        Self {
-            start: start.to_owned(),
-            end: end.to_owned(),
-            entries,
-            given: 0,
-            seen: 0,
-            asked: false,
-            exhausted: false,
-        }
+    pub(super) fn new(start: &str, end: &str, entries: Vec<(String, Versioned)>, limit: usize) -> Self {
+        let (start, end) = (start.to_owned(), end.to_owned());
+        Self { start, end, entries, given: 0, limit, exhausted: false }
     }
 
-    /// The next entries, at most `limit`, and whether there are more.
-    pub(super) fn next(&mut self, limit: usize) -> (Vec<(String, Bytes)>, bool) {
-        let end = self.given.saturating_add(limit).min(self.entries.len());
-        let part = &self.entries[self.given..end];
-        let entries = part.iter().map(|(key, entry)| (key.clone(), entry.value.clone())).collect();
-        self.given = end;
-        self.asked = true;
-        self.exhausted = end == self.entries.len();
-        self.seen = end + usize::from(!self.exhausted);
-        (entries, !self.exhausted)
+    /// The next entry. To be told that there is none is part of what was read.
+    pub(super) fn next(&mut self) -> Option<(String, Bytes)> {
+        let entry = self.entries.get(self.given).filter(|_| self.given < self.limit);
+        self.exhausted |= entry.is_none();
+        let (key, entry) = entry?;
+        self.given += 1;
+        Some((key.clone(), entry.value.clone()))
     }
 
-    /// `None` where nothing was asked of it.
-    fn to_wire(&self) -> Option<kvrwset::RangeQueryInfo> {
-        if !self.asked {
-            return None;
-        }
-        let seen = &self.entries[..self.seen];
-        let end_key = match seen.last() {
-            Some((key, _)) if !self.exhausted => key.clone(),
-            _ => self.end.clone(),
+    /// The key that comes next, which does not count as read; empty at the end.
+    pub(super) fn bookmark(&self) -> String {
+        self.entries.get(self.given).map(|(key, _)| key.clone()).unwrap_or_default()
+    }
+
+    fn to_wire(&self) -> kvrwset::RangeQueryInfo {
+        let given = &self.entries[..self.given];
+        let end_key = match given.last() {
+            _ if self.exhausted => self.end.clone(),
+            Some((key, _)) => key.clone(),
+            // Nothing was asked of it.
+            None => String::new(),
         };
-        let kv_reads: Vec<_> = seen.iter().map(|(key, entry)| read(key, Some(entry.version))).collect();
-        Some(kvrwset::RangeQueryInfo {
+        let mut summary = Summary::new(DEGREE).expect("this degree makes a tree");
+        for (key, entry) in given {
+            summary.add(read(key, Some(entry.version)));
+        }
+        let reads_info = match summary.finish() {
+            Ok(kv_reads) if kv_reads.is_empty() => None,
+            Ok(kv_reads) => Some(ReadsInfo::RawReads(kvrwset::QueryReads { kv_reads })),
+            Err(summary) => Some(ReadsInfo::ReadsMerkleHashes(summary)),
+        };
+        kvrwset::RangeQueryInfo {
             start_key: self.start.clone(),
             end_key,
             itr_exhausted: self.exhausted,
-            reads_info: (!kv_reads.is_empty())
-                .then(|| kvrwset::range_query_info::ReadsInfo::RawReads(kvrwset::QueryReads { kv_reads })),
-        })
+            reads_info,
+        }
     }
 }
 
@@ -129,12 +152,21 @@ fn public_set(accesses: &Accesses, queries: &BTreeMap<u64, RangeQuery>) -> kvrws
         range_queries_info: accesses
             .queries
             .iter()
-            .filter_map(|id| queries.get(id)?.to_wire())
+            .filter_map(|id| Some(queries.get(id)?.to_wire()))
             .filter(|query| told.insert((query.start_key.clone(), query.end_key.clone(), query.itr_exhausted)))
             .collect(),
         writes: accesses.writes.iter().map(|(key, value)| write(key, value.as_ref())).collect(),
-        metadata_writes: Vec::new(),
+        metadata_writes: accesses
+            .metadata
+            .iter()
+            .map(|(key, metadata)| kvrwset::KvMetadataWrite { key: key.clone(), entries: entries(metadata) })
+            .collect(),
     }
+}
+
+fn entries(metadata: &Metadata) -> Vec<kvrwset::KvMetadataEntry> {
+    let entry = |(name, value): (&String, &Bytes)| kvrwset::KvMetadataEntry { name: name.clone(), value: value.clone() };
+    metadata.entries().map(entry).collect()
 }
 
 fn read(key: &str, version: Option<Version>) -> kvrwset::KvRead {
@@ -165,19 +197,33 @@ fn collection_sets(
         hashed_writes: accesses
             .writes
             .iter()
-            .map(|(key, value)| kvrwset::KvWriteHash {
+            .map(|(key, write)| kvrwset::KvWriteHash {
                 key_hash: hash(key.as_bytes()),
-                is_delete: value.is_none(),
-                value_hash: value.as_ref().map(|value| hash(value)).unwrap_or_default(),
-                is_purge: false,
+                is_delete: write.value().is_none(),
+                value_hash: write.value().map(|value| hash(value)).unwrap_or_default(),
+                is_purge: matches!(write, PrivateWrite::Purge),
             })
             .collect(),
-        metadata_writes: Vec::new(),
+        metadata_writes: accesses
+            .metadata
+            .iter()
+            .map(|(key, metadata)| kvrwset::KvMetadataWriteHash {
+                key_hash: hash(key.as_bytes()),
+                entries: entries(metadata),
+            })
+            .collect(),
     };
-    let private = (!accesses.writes.is_empty()).then(|| rwset::CollectionPvtReadWriteSet {
+    let writes = !accesses.writes.is_empty() || !accesses.metadata.is_empty();
+    let private = writes.then(|| rwset::CollectionPvtReadWriteSet {
         collection_name: collection.to_owned(),
         rwset: kvrwset::KvrwSet {
-            writes: accesses.writes.iter().map(|(key, value)| write(key, value.as_ref())).collect(),
+            writes: accesses.writes.iter().map(|(key, change)| write(key, change.value())).collect(),
+            // The metadata themselves are in the open, beside the key's hash.
+            metadata_writes: accesses
+                .metadata
+                .keys()
+                .map(|key| kvrwset::KvMetadataWrite { key: key.clone(), entries: Vec::new() })
+                .collect(),
             ..kvrwset::KvrwSet::default()
         }
         .encode_to_vec()

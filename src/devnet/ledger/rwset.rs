@@ -37,12 +37,6 @@ impl NamespaceSet {
         self.writes_publicly() || self.collections.iter().any(CollectionSet::writes)
     }
 
-    /// Whether metadata of keys, which are policies of their own, are set here.
-    pub(super) fn sets_metadata(&self) -> bool {
-        !self.public.metadata_writes.is_empty()
-            || self.collections.iter().any(|collection| !collection.hashed.metadata_writes.is_empty())
-    }
-
     /// Whether anything is written in the open.
     pub(super) fn writes_publicly(&self) -> bool {
         !self.public.writes.is_empty() || !self.public.metadata_writes.is_empty()

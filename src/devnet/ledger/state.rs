@@ -3,10 +3,13 @@
 //! Every key keeps all of its versions, so a simulation reads the state as of one height while blocks are committed:
 //! neither waits for the other. Nothing is ever pruned; the network is for trying and testing.
 //!
+//! A key has metadata beside its value, of which Fabric knows one kind: the policy of this key alone.
+//!
 //! Knows nothing of transactions: what may be applied is decided in [`mvcc`](super::mvcc).
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -41,15 +44,49 @@ pub(crate) enum Namespace {
     Private(String, String),
 }
 
+/// What is kept of a key beside its value, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Metadata(Option<Arc<BTreeMap<String, Bytes>>>);
+
+impl Metadata {
+    /// Metadata with `entries`; of several of one name the last counts.
+    pub(crate) fn new(entries: impl IntoIterator<Item = (String, Bytes)>) -> Self {
+        let entries: BTreeMap<_, _> = entries.into_iter().collect();
+        Self((!entries.is_empty()).then(|| Arc::new(entries)))
+    }
+
+    /// All entries.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&String, &Bytes)> {
+        self.0.iter().flat_map(|entries| entries.iter())
+    }
+
+    /// The entry of a name.
+    pub(crate) fn get(&self, name: &str) -> Option<&Bytes> {
+        self.0.as_ref()?.get(name)
+    }
+}
+
 /// A value with the place where it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Versioned {
     pub(crate) version: Version,
     pub(crate) value: Bytes,
+    pub(crate) metadata: Metadata,
 }
 
-/// All versions of one key, the oldest first; `None` is a deletion.
-type Versions = Vec<(Version, Option<Bytes>)>;
+/// One version of a key.
+#[derive(Debug, Clone)]
+struct Entry {
+    version: Version,
+    /// `None` is a deletion.
+    value: Option<Bytes>,
+    metadata: Metadata,
+    /// Whether the value was written, and not its metadata alone.
+    written: bool,
+}
+
+/// All versions of one key, the oldest first.
+type Versions = Vec<Entry>;
 
 /// The state: all versions of all keys.
 #[derive(Debug, Default)]
@@ -74,8 +111,10 @@ impl View {
 }
 
 fn visible(versions: &Versions, view: View) -> Option<Versioned> {
-    let (version, value) = versions.iter().rev().find(|(version, _)| view.sees(*version))?;
-    value.as_ref().map(|value| Versioned { version: *version, value: value.clone() })
+    let entry = versions.iter().rev().find(|entry| view.sees(entry.version))?;
+    let Entry { version, metadata, .. } = entry;
+    let value = entry.value.clone()?;
+    Some(Versioned { version: *version, value, metadata: metadata.clone() })
 }
 
 impl State {
@@ -90,7 +129,7 @@ impl State {
             .get(namespace)
             .and_then(|keys| keys.get(key))
             .and_then(|versions| versions.last())
-            .is_some_and(|(version, _)| version.block == block)
+            .is_some_and(|entry| entry.version.block == block)
     }
 
     /// The entries from `start` on, up to `end` (excluded unless `include_end`; empty: no bound), at most `limit`.
@@ -119,25 +158,58 @@ impl State {
             .collect()
     }
 
-    /// Every version of a key, the newest first, with whether it is a deletion.
-    pub(crate) fn history(&self, namespace: &Namespace, key: &str, view: View) -> Versions {
-        self.namespaces
-            .get(namespace)
-            .and_then(|keys| keys.get(key))
-            .map(|versions| versions.iter().rev().filter(|(version, _)| view.sees(*version)).cloned().collect())
-            .unwrap_or_default()
+    /// Every value that was written to a key, the newest first; `None` is a deletion.
+    pub(crate) fn history(&self, namespace: &Namespace, key: &str, view: View) -> Vec<(Version, Option<Bytes>)> {
+        let versions = self.namespaces.get(namespace).and_then(|keys| keys.get(key));
+        let written = versions.into_iter().flatten().rev().filter(|entry| entry.written && view.sees(entry.version));
+        written.map(|entry| (entry.version, entry.value.clone())).collect()
     }
 
-    /// Writes (or, with `None`, deletes) a key.
-    pub(crate) fn put(&mut self, namespace: &Namespace, key: &str, version: Version, value: Option<Bytes>) {
+    /// Writes (or, with `None`, deletes) a key. What is deleted has no metadata.
+    pub(crate) fn put(
+        &mut self,
+        namespace: &Namespace,
+        key: &str,
+        version: Version,
+        value: Option<Bytes>,
+        metadata: Metadata,
+    ) {
+        let metadata = if value.is_some() { metadata } else { Metadata::default() };
+        self.add(namespace, key, Entry { version, value, metadata, written: true });
+    }
+
+    /// Sets the metadata of a key whose value stays.
+    pub(crate) fn put_metadata(
+        &mut self,
+        namespace: &Namespace,
+        key: &str,
+        version: Version,
+        value: Bytes,
+        metadata: Metadata,
+    ) {
+        self.add(namespace, key, Entry { version, value: Some(value), metadata, written: false });
+    }
+
+    fn add(&mut self, namespace: &Namespace, key: &str, entry: Entry) {
         let keys = match self.namespaces.get_mut(namespace) {
             Some(keys) => keys,
             None => self.namespaces.entry(namespace.clone()).or_default(),
         };
         let versions = keys.entry(key.to_owned()).or_default();
         match versions.last_mut() {
-            Some(last) if last.0 == version => last.1 = value,
-            _ => versions.push((version, value)),
+            Some(last) if last.version == entry.version => {
+                let written = last.written || entry.written;
+                *last = Entry { written, ..entry };
+            }
+            _ => versions.push(entry),
+        }
+    }
+
+    /// Forgets the values that a key had, up to and including `version`: only that it had some stays known.
+    pub(crate) fn forget(&mut self, namespace: &Namespace, key: &str, version: Version) {
+        let versions = self.namespaces.get_mut(namespace).and_then(|keys| keys.get_mut(key));
+        for entry in versions.into_iter().flatten().filter(|entry| entry.version <= version) {
+            entry.value = None;
         }
     }
 }
@@ -152,7 +224,7 @@ mod tests {
         let mut state = State::default();
         for (block, value) in [(1, Some("one")), (2, None), (3, Some("three"))] {
             let version = Version { block, transaction: 0 };
-            state.put(&namespace, "k", version, value.map(Bytes::from));
+            state.put(&namespace, "k", version, value.map(Bytes::from), Metadata::default());
         }
         let seen = |height| state.get(&namespace, "k", View::Below(height)).map(|entry| entry.value);
         assert_eq!(seen(1), None);
@@ -167,7 +239,8 @@ mod tests {
         let namespace = Namespace::Public("cc".to_owned());
         let mut state = State::default();
         for key in ["a", "b", "c"] {
-            state.put(&namespace, key, Version { block: 1, transaction: 0 }, Some(Bytes::from(key)));
+            let version = Version { block: 1, transaction: 0 };
+            state.put(&namespace, key, version, Some(Bytes::from(key)), Metadata::default());
         }
         for (start, end, include_end, expected) in [
             ("", "", false, "abc"),
