@@ -4,7 +4,7 @@
 //! identities and policies are is known to [`fabric`](crate::fabric); here verdicts on identities are remembered for as
 //! long as a configuration is in force.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -85,6 +85,11 @@ impl Access {
     /// Up to where blocks are filled, and for how long they wait for more.
     pub(crate) fn batch(&self) -> &BatchLimits {
         self.config.batch()
+    }
+
+    /// What the application's nodes must be able to do.
+    pub(crate) fn application_capabilities(&self) -> &BTreeSet<String> {
+        self.config.application_capabilities()
     }
 
     /// The names of the application organizations' groups with their MSP IDs.

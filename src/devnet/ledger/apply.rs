@@ -11,6 +11,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
+use super::results::Write;
 use super::rwset::ReadWriteSet;
 use super::state::{Metadata, Namespace, State, Version, Versioned, View};
 use crate::fabric::names::hex;
@@ -27,8 +28,7 @@ pub(super) struct PrivateSet {
 /// What a transaction does to a key; what is absent stays.
 #[derive(Debug, Default)]
 struct Change {
-    /// Nothing inside: it is deleted.
-    value: Option<Option<Bytes>>,
+    value: Option<Write>,
     metadata: Option<Metadata>,
 }
 

@@ -144,7 +144,7 @@ impl Ledger {
     }
 
     /// Whether this peer may hold the content of a collection.
-    fn holds(&self, namespace: &str, collection: &str, state: &State, number: u64) -> bool {
+    pub(super) fn holds(&self, namespace: &str, collection: &str, state: &State, number: u64) -> bool {
         if let Some(owner) = implicit_owner(collection) {
             return owner == self.own_org.as_str();
         }
@@ -225,19 +225,13 @@ impl Committed for Ledger {
 }
 
 /// Notes which keys of collections a valid transaction wrote, for the end of the block.
-fn note_touched(
-    touched: &mut Touched,
-    state: &State,
-    endorsed: &Endorsed,
-    version: Version,
-    private: &[PrivateSet],
-) {
+fn note_touched(touched: &mut Touched, state: &State, endorsed: &Endorsed, version: Version, private: &[PrivateSet]) {
     for in_namespace in endorsed.set.namespaces.iter().filter(|set| !set.collections.is_empty()) {
         let definition = definitions::definition(state, View::Below(version.block), &in_namespace.name);
         for collection in &in_namespace.collections {
-            let config = definition.as_ref().and_then(|definition| {
-                static_collection(&definition.parameters.collections, &collection.name)
-            });
+            let config = definition
+                .as_ref()
+                .and_then(|definition| static_collection(&definition.parameters.collections, &collection.name));
             let blocks_to_live = config.map_or(0, |config| config.block_to_live);
             let key = |hash: &[u8]| HashedKey {
                 namespace: in_namespace.name.clone(),
@@ -245,9 +239,9 @@ fn note_touched(
                 hash: hex(hash),
             };
             let (writes, metadata) = (&collection.hashed.hashed_writes, &collection.hashed.metadata_writes);
-            touched.purged.extend(
-                writes.iter().filter(|write| write.is_purge).map(|write| (key(&write.key_hash), version)),
-            );
+            touched
+                .purged
+                .extend(writes.iter().filter(|write| write.is_purge).map(|write| (key(&write.key_hash), version)));
             if blocks_to_live > 0 {
                 let hashes = writes.iter().map(|write| &write.key_hash);
                 let hashes = hashes.chain(metadata.iter().map(|write| &write.key_hash));

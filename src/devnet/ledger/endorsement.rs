@@ -124,7 +124,12 @@ impl<'a, C: Committed> Judge<'a, C> {
     }
 
     /// The policy of a key alone, if it has one.
-    fn own_policy(&self, namespace: &str, collection: &str, key: &str) -> Result<Option<ApplicationPolicy>, ValidationCode> {
+    fn own_policy(
+        &self,
+        namespace: &str,
+        collection: &str,
+        key: &str,
+    ) -> Result<Option<ApplicationPolicy>, ValidationCode> {
         if self.changed.contains(&(namespace.to_owned(), collection.to_owned(), key.to_owned())) {
             return Err(POLICY_FAILURE);
         }
@@ -141,7 +146,8 @@ impl<'a, C: Committed> Judge<'a, C> {
 /// All keys that are written in a namespace or whose metadata are, with their collections (empty: none).
 fn written_keys(set: &NamespaceSet) -> impl Iterator<Item = (&str, String)> {
     let public = &set.public;
-    let open = public.writes.iter().map(|write| &write.key).chain(public.metadata_writes.iter().map(|write| &write.key));
+    let open =
+        public.writes.iter().map(|write| &write.key).chain(public.metadata_writes.iter().map(|write| &write.key));
     let private = set.collections.iter().flat_map(|collection| {
         let hashed = &collection.hashed;
         let written = hashed.hashed_writes.iter().map(|write| &write.key_hash);

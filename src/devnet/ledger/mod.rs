@@ -21,6 +21,7 @@ mod expiry;
 mod merkle;
 mod mvcc;
 mod private;
+mod private_data;
 mod results;
 mod rules;
 mod rwset;
@@ -37,7 +38,7 @@ use tokio::sync::watch;
 
 pub(crate) use self::endorsement::VALIDATION_PARAMETER;
 pub(crate) use self::error::LedgerError;
-pub(crate) use self::private::{PrivateStore, implicit_collection, implicit_owner, is_member};
+pub(crate) use self::private::{PrivateStore, implicit_collection, implicit_owner};
 use self::rules::Rules;
 pub(crate) use self::simulation::{Results, Simulation, SimulationError};
 pub(crate) use self::state::{Metadata, Version};

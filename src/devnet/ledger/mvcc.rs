@@ -7,7 +7,7 @@
 
 use super::merkle::Summary;
 use super::rwset::ReadWriteSet;
-use super::state::{Namespace, State, View};
+use super::state::{Namespace, State, Version, View};
 use crate::fabric::block::ValidationCode;
 use crate::fabric::names::hex;
 use crate::pb::kvrwset;

@@ -106,12 +106,7 @@ impl RangeQuery {
             Ok(kv_reads) => Some(ReadsInfo::RawReads(kvrwset::QueryReads { kv_reads })),
             Err(summary) => Some(ReadsInfo::ReadsMerkleHashes(summary)),
         };
-        kvrwset::RangeQueryInfo {
-            start_key: self.start.clone(),
-            end_key,
-            itr_exhausted: self.exhausted,
-            reads_info,
-        }
+        kvrwset::RangeQueryInfo { start_key: self.start.clone(), end_key, itr_exhausted: self.exhausted, reads_info }
     }
 }
 
@@ -165,7 +160,8 @@ fn public_set(accesses: &Accesses, queries: &BTreeMap<u64, RangeQuery>) -> kvrws
 }
 
 fn entries(metadata: &Metadata) -> Vec<kvrwset::KvMetadataEntry> {
-    let entry = |(name, value): (&String, &Bytes)| kvrwset::KvMetadataEntry { name: name.clone(), value: value.clone() };
+    let entry =
+        |(name, value): (&String, &Bytes)| kvrwset::KvMetadataEntry { name: name.clone(), value: value.clone() };
     metadata.entries().map(entry).collect()
 }
 

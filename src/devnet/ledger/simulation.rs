@@ -177,9 +177,9 @@ impl Simulation {
 
     fn before_write(&mut self) -> Result<(), SimulationError> {
         if self.ranged_privately {
-            return Err(self.unsupported(
-                "Transaction has already performed queries on pvt data. Writes are not allowed",
-            ));
+            return Err(
+                self.unsupported("Transaction has already performed queries on pvt data. Writes are not allowed")
+            );
         }
         if self.paged {
             return Err(self.unsupported("Transaction has already performed a paginated query. Writes are not allowed"));
@@ -207,11 +207,17 @@ impl Simulation {
         end: &str,
         size: usize,
     ) -> Result<u64, SimulationError> {
+        self.check_page()?;
+        Ok(self.open(namespace, start, end, size))
+    }
+
+    /// Notes that a page is read, after which nothing may be written.
+    pub(crate) fn check_page(&mut self) -> Result<(), SimulationError> {
         if self.written {
             return Err(self.unsupported("Paginated queries are supported only in a read-only transaction"));
         }
         self.paged = true;
-        Ok(self.open(namespace, start, end, size))
+        Ok(())
     }
 
     fn open(&mut self, namespace: &str, start: &str, end: &str, limit: usize) -> u64 {
@@ -282,6 +288,17 @@ impl Simulation {
         Ok(found.map(|entry| entry.value))
     }
 
+    /// The value of a key of a collection as this peer has it, even if it lacks a newer one: what Fabric answers where
+    /// several keys are asked for at once.
+    pub(crate) fn private_get_as_is(&mut self, namespace: &str, collection: &str, key: &str) -> Option<Bytes> {
+        let private = Namespace::Private(namespace.to_owned(), collection.to_owned());
+        let found = self.state().get(&private, key, self.view);
+        let version = found.as_ref().map(|entry| entry.version);
+        self.collection(namespace, collection).reads.insert(key.to_owned(), version);
+        self.private_reads.insert((namespace.to_owned(), collection.to_owned()));
+        found.map(|entry| entry.value)
+    }
+
     /// All entries of a collection from `start` to `end`; only a transaction that writes nothing may ask for them.
     pub(crate) fn private_range(
         &mut self,
@@ -290,13 +307,19 @@ impl Simulation {
         start: &str,
         end: &str,
     ) -> Result<Vec<(String, Bytes)>, SimulationError> {
+        self.check_private_range()?;
+        let private = Namespace::Private(namespace.to_owned(), collection.to_owned());
+        let found = self.state().range(&private, start, end, false, self.view, usize::MAX);
+        Ok(found.into_iter().map(|(key, entry)| (key, entry.value)).collect())
+    }
+
+    /// Notes that a collection is queried, after which nothing may be written.
+    pub(crate) fn check_private_range(&mut self) -> Result<(), SimulationError> {
         if self.written {
             return Err(self.unsupported("Queries on pvt data is supported only in a read-only transaction"));
         }
         self.ranged_privately = true;
-        let private = Namespace::Private(namespace.to_owned(), collection.to_owned());
-        let found = self.state().range(&private, start, end, false, self.view, usize::MAX);
-        Ok(found.into_iter().map(|(key, entry)| (key, entry.value)).collect())
+        Ok(())
     }
 
     /// Sets a key of a collection when the transaction commits. An empty value deletes.

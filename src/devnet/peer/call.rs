@@ -11,19 +11,19 @@ use bytes::Bytes;
 use tonic::async_trait;
 
 use super::Peer;
-use super::context::{Answer, Modification, Refused, TransactionContext};
+use super::context::{Answer, Cursor, Modification, Refused, TransactionContext};
 use super::native::{self, NativeStub};
 use super::packages::{Installed, Runs};
 use super::proposal::{UnpackedProposal, shown};
 use super::resolve::Resolved;
 use super::shim::{EXECUTE_TIMEOUT, Request};
-use crate::chaincode::{KeyValue, Page};
-use crate::devnet::ledger::{Results, Simulation, SimulationError, implicit_owner};
+use crate::chaincode::KeyValue;
+use crate::devnet::ledger::{Metadata, Results, Simulation, SimulationError, implicit_owner};
 use crate::devnet::lifecycle::state;
 use crate::fabric::block::Block;
-use crate::fabric::identity::Creator;
 use crate::fabric::names::{ChannelName, PackageId, TxId};
-use crate::pb::protos::{ChaincodeInput, StaticCollectionConfig, collection_config};
+use crate::fabric::policy;
+use crate::pb::protos::{ChaincodeInput, StaticCollectionConfig, collection_config, collection_policy_config};
 
 /// The key under which a chaincode that must be initialized notes the version that was.
 const INITIALIZED: &str = "\0\u{10FFFF}initialized";
@@ -163,44 +163,119 @@ impl Call {
         }
     }
 
-    /// Whether the chaincode may touch a collection, by its definition and for whoever proposed the transaction.
-    fn check_collection(&self, collection: &str, write: bool) -> Result<(), Refused> {
+    /// The definition of a collection, which becomes part of what was read.
+    fn collection(&self, name: &str) -> Result<Option<Collection>, Refused> {
+        let definition =
+            super::lifecycle::with_public(self.simulation()?, |public| state::definition(public, &self.chaincode))?;
+        if let Some(owner) = implicit_owner(name) {
+            return Ok(Some(Collection::Implicit { owner: owner.to_owned() }));
+        }
+        let configs = definition.map(|definition| definition.parameters.collections.config).unwrap_or_default();
+        Ok(configs.into_iter().find_map(|config| match config.payload {
+            Some(collection_config::Payload::StaticCollectionConfig(config)) if config.name == name => {
+                Some(Collection::Static(Box::new(config)))
+            }
+            _ => None,
+        }))
+    }
+
+    /// Holds that collections are not used while a chaincode is initialized.
+    fn check_no_init(&self) -> Result<(), Refused> {
         if self.input.is_init {
             return Err(Refused::new("private data APIs are not allowed in chaincode Init()"));
-        }
-        let unknown = || {
-            let (channel, chaincode) = (&self.channel, &self.chaincode);
-            Refused(format!("collection {channel}/{chaincode}/{} could not be found", shown(collection)))
-        };
-        if let Some(owner) = implicit_owner(collection) {
-            let channel = self.peer.channel(&self.channel).ok_or_else(unknown)?;
-            let known = channel.access().organizations().iter().any(|(_, msp_id)| msp_id == owner);
-            return if known { Ok(()) } else { Err(unknown()) };
-        }
-        let config = self.collection(collection)?.ok_or_else(unknown)?;
-        let members_only = if write { config.member_only_write } else { config.member_only_read };
-        let creator =
-            Creator::decode(&self.proposal.signature_header.creator).map_err(|error| Refused(error.to_string()))?;
-        if members_only && !crate::devnet::ledger::is_member(creator.msp_id.as_str(), &config) {
-            let what = if write { "write" } else { "read" };
-            return Err(Refused(format!(
-                "tx creator does not have {what} access permission on privatedata in chaincodeName:{} \
-                 collectionName: {collection}",
-                self.chaincode
-            )));
         }
         Ok(())
     }
 
-    fn collection(&self, name: &str) -> Result<Option<StaticCollectionConfig>, Refused> {
-        let definition =
-            super::lifecycle::with_public(self.simulation()?, |public| state::definition(public, &self.chaincode))?;
-        let configs = definition.map(|definition| definition.parameters.collections.config).unwrap_or_default();
-        Ok(configs.into_iter().find_map(|config| match config.payload {
-            Some(collection_config::Payload::StaticCollectionConfig(config)) if config.name == name => Some(config),
-            _ => None,
-        }))
+    /// Whether the chaincode may touch a collection, by its definition and for whoever proposed the transaction.
+    fn check_collection(&self, name: &str, write: bool) -> Result<(), Refused> {
+        self.check_no_init()?;
+        let unknown = || {
+            let (channel, chaincode) = (&self.channel, &self.chaincode);
+            Refused(format!("collection {channel}/{chaincode}/{} could not be found", shown(name)))
+        };
+        let collection = self.collection(name)?.ok_or_else(unknown)?;
+        if let Collection::Static(config) = &collection {
+            let members_only = if write { config.member_only_write } else { config.member_only_read };
+            if members_only && !self.proposer_is_member(config) {
+                let what = if write { "write" } else { "read" };
+                return Err(Refused(format!(
+                    "tx creator does not have {what} access permission on privatedata in chaincodeName:{} \
+                     collectionName: {name}",
+                    self.chaincode
+                )));
+            }
+        }
+        self.check_known(name, Some(&collection))
     }
+
+    /// Holds that the ledger knows a collection: a chaincode's own, or that of an organization of the channel.
+    fn check_known(&self, name: &str, collection: Option<&Collection>) -> Result<(), Refused> {
+        let known = match collection {
+            Some(Collection::Static(_)) => true,
+            Some(Collection::Implicit { owner }) => self
+                .peer
+                .channel(&self.channel)
+                .is_some_and(|channel| channel.access().organizations().iter().any(|(_, msp_id)| msp_id == owner)),
+            None => false,
+        };
+        if known {
+            return Ok(());
+        }
+        let name = shown(name);
+        Err(Refused(format!(
+            "collection [{name}] not defined in the collection config for chaincode [{}]",
+            self.chaincode
+        )))
+    }
+
+    fn proposer_is_member(&self, collection: &StaticCollectionConfig) -> bool {
+        let Some(collection_policy_config::Payload::SignaturePolicy(policy)) =
+            collection.member_orgs_policy.as_ref().and_then(|policy| policy.payload.as_ref())
+        else {
+            return false;
+        };
+        let Some(channel) = self.peer.channel(&self.channel) else { return false };
+        let proposer = channel.access().verify(&self.proposal.signed_data());
+        proposer.is_ok_and(|proposer| policy::evaluate(policy, &[proposer]))
+    }
+
+    /// Holds that the channel's configuration has one of the capabilities.
+    fn check_capability(&self, capabilities: &[&str], missing: &str) -> Result<(), Refused> {
+        let channel = self
+            .peer
+            .channel(&self.channel)
+            .ok_or_else(|| Refused(format!("application config does not exist for {}", shown(&self.channel))))?;
+        let access = channel.access();
+        let known = access.application_capabilities();
+        if capabilities.iter().any(|capability| known.contains(*capability)) {
+            Ok(())
+        } else {
+            Err(Refused::new(missing))
+        }
+    }
+
+    fn check_metadata(&self, collection: &str, write: bool) -> Result<(), Refused> {
+        self.check_capability(
+            &["V1_3", "V1_4_2", "V2_0", "V2_5"],
+            "key level endorsement is not enabled, channel application capability of V1_3 or later is required",
+        )?;
+        if collection.is_empty() { Ok(()) } else { self.check_collection(collection, write) }
+    }
+
+    fn on<T>(&self, work: impl FnOnce(&mut Simulation) -> Result<T, SimulationError>) -> Result<T, Refused> {
+        Ok(self.simulation()?.with(work)??)
+    }
+}
+
+/// A collection as a chaincode may use it.
+#[derive(Debug)]
+enum Collection {
+    Static(Box<StaticCollectionConfig>),
+    /// That which an organization has by itself.
+    Implicit {
+        owner: String,
+    },
 }
 
 /// The parts of a chaincode's name: `chaincode:version/channel`, of which all but the first may be absent.
@@ -212,66 +287,129 @@ fn parse_name(name: &str) -> (&str, Option<&str>) {
     (name.split_once(':').map_or(name, |(name, _)| name), channel)
 }
 
-fn entries(found: Vec<(String, Bytes)>) -> Vec<KeyValue> {
-    found.into_iter().map(|(key, value)| KeyValue { key, value }).collect()
-}
-
 #[async_trait]
 impl TransactionContext for Call {
+    fn namespace(&self) -> &str {
+        &self.chaincode
+    }
+
     fn get(&self, collection: &str, key: &str) -> Result<Option<Bytes>, Refused> {
-        let simulation = self.simulation()?;
         if collection.is_empty() {
-            return simulation.with(|simulation| simulation.get(&self.chaincode, key));
+            return self.on(|simulation| Ok(simulation.get(&self.chaincode, key)));
         }
         self.check_collection(collection, false)?;
-        Ok(simulation.with(|simulation| simulation.private_get(&self.chaincode, collection, key))??)
+        self.on(|simulation| simulation.private_get(&self.chaincode, collection, key))
+    }
+
+    fn get_multiple(&self, collection: &str, keys: &[String]) -> Result<Vec<Option<Bytes>>, Refused> {
+        if !collection.is_empty() {
+            self.check_collection(collection, false)?;
+        }
+        let name = &self.chaincode;
+        self.on(|simulation| {
+            let get = |key: &String| match collection {
+                "" => simulation.get(name, key),
+                collection => simulation.private_get_as_is(name, collection, key),
+            };
+            Ok(keys.iter().map(get).collect())
+        })
     }
 
     fn private_hash(&self, collection: &str, key: &str) -> Result<Option<Bytes>, Refused> {
-        if self.input.is_init {
-            return Err(Refused::new("private data APIs are not allowed in chaincode Init()"));
-        }
-        self.simulation()?.with(|simulation| simulation.private_hash(&self.chaincode, collection, key))
+        self.check_no_init()?;
+        self.check_known(collection, self.collection(collection)?.as_ref())?;
+        self.on(|simulation| Ok(simulation.private_hash(&self.chaincode, collection, key)))
+    }
+
+    fn metadata(&self, collection: &str, key: &str) -> Result<Vec<(String, Bytes)>, Refused> {
+        self.check_metadata(collection, false)?;
+        let metadata = self.on(|simulation| {
+            Ok(match collection {
+                "" => simulation.metadata(&self.chaincode, key),
+                collection => simulation.private_metadata(&self.chaincode, collection, key),
+            })
+        })?;
+        Ok(metadata.entries().map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
     fn put(&self, collection: &str, key: &str, value: Bytes) -> Result<(), Refused> {
-        let simulation = self.simulation()?;
         if collection.is_empty() {
-            return Ok(simulation.with(|simulation| simulation.put(&self.chaincode, key, value))??);
+            return self.on(|simulation| simulation.put(&self.chaincode, key, value));
         }
         self.check_collection(collection, true)?;
-        Ok(simulation.with(|simulation| simulation.private_put(&self.chaincode, collection, key, value))??)
+        self.on(|simulation| simulation.private_put(&self.chaincode, collection, key, value))
+    }
+
+    fn put_metadata(&self, collection: &str, key: &str, name: String, value: Bytes) -> Result<(), Refused> {
+        self.check_metadata(collection, true)?;
+        let metadata = Metadata::new([(name, value)]);
+        self.on(|simulation| match collection {
+            "" => simulation.put_metadata(&self.chaincode, key, metadata),
+            collection => simulation.put_private_metadata(&self.chaincode, collection, key, metadata),
+        })
     }
 
     fn delete(&self, collection: &str, key: &str) -> Result<(), Refused> {
-        let simulation = self.simulation()?;
         if collection.is_empty() {
-            return Ok(simulation.with(|simulation| simulation.delete(&self.chaincode, key))??);
+            return self.on(|simulation| simulation.delete(&self.chaincode, key));
         }
         self.check_collection(collection, true)?;
-        Ok(simulation.with(|simulation| simulation.private_delete(&self.chaincode, collection, key))??)
+        self.on(|simulation| simulation.private_delete(&self.chaincode, collection, key))
     }
 
-    fn range(&self, collection: &str, start: &str, end: &str, limit: usize) -> Result<Vec<KeyValue>, Refused> {
-        let simulation = self.simulation()?;
+    fn purge(&self, collection: &str, key: &str) -> Result<(), Refused> {
+        self.check_capability(
+            &["V2_5"],
+            "purge private data is not enabled, channel application capability of V2_5 or later is required",
+        )?;
         if collection.is_empty() {
-            let found = simulation.with(|simulation| {
-                let query = simulation.open_range(&self.chaincode, start, end);
-                simulation.next_of_range(query, limit).map(|part| part.entries)
-            })??;
-            return Ok(entries(found));
+            return Err(Refused::new("only applicable for private data"));
+        }
+        self.check_collection(collection, true)?;
+        self.on(|simulation| simulation.private_purge(&self.chaincode, collection, key))
+    }
+
+    fn open_range(&self, collection: &str, start: &str, end: &str) -> Result<Cursor, Refused> {
+        if collection.is_empty() {
+            return self.on(|simulation| Ok(Cursor::Simulated(simulation.open_range(&self.chaincode, start, end))));
         }
         self.check_collection(collection, false)?;
-        let mut found =
-            simulation.with(|simulation| simulation.private_range(&self.chaincode, collection, start, end))??;
-        found.truncate(limit);
-        Ok(entries(found))
+        let found = self.on(|simulation| simulation.private_range(&self.chaincode, collection, start, end))?;
+        Ok(Cursor::Found(found.into_iter().map(|(key, value)| KeyValue { key, value }).collect()))
     }
 
-    fn page(&self, start: &str, end: &str, size: usize) -> Result<Page, Refused> {
-        let (found, bookmark) =
-            self.simulation()?.with(|simulation| simulation.page_of_range(&self.chaincode, start, end, size))??;
-        Ok(Page { entries: entries(found), bookmark })
+    fn open_page(&self, start: &str, end: &str, size: usize) -> Result<Cursor, Refused> {
+        self.on(|simulation| Ok(Cursor::Simulated(simulation.open_page(&self.chaincode, start, end, size)?)))
+    }
+
+    fn next(&self, cursor: &mut Cursor) -> Result<Option<KeyValue>, Refused> {
+        match cursor {
+            Cursor::Found(found) => Ok(found.pop_front()),
+            Cursor::Simulated(id) => {
+                let next = self.on(|simulation| simulation.next_of_range(*id))?;
+                Ok(next.map(|(key, value)| KeyValue { key, value }))
+            }
+        }
+    }
+
+    fn bookmark(&self, cursor: &Cursor) -> Result<String, Refused> {
+        match cursor {
+            Cursor::Found(found) => Ok(found.front().map(|entry| entry.key.clone()).unwrap_or_default()),
+            Cursor::Simulated(id) => self.on(|simulation| Ok(simulation.bookmark(*id))),
+        }
+    }
+
+    fn rich_query(&self, collection: &str, paged: bool) -> Refused {
+        let checked = match collection {
+            "" if paged => self.on(Simulation::check_page),
+            "" => Ok(()),
+            collection => {
+                self.check_collection(collection, false).and_then(|()| self.on(Simulation::check_private_range))
+            }
+        };
+        // Fabric's words where the state is kept in LevelDB.
+        let unsupported = if paged && collection.is_empty() { "ExecuteQueryWithMetadata" } else { "ExecuteQuery" };
+        checked.err().unwrap_or_else(|| Refused(format!("{unsupported} not supported for leveldb")))
     }
 
     fn history(&self, key: &str) -> Result<Vec<Modification>, Refused> {
@@ -300,7 +438,7 @@ impl TransactionContext for Call {
             let other = self.peer.channel(channel);
             let other =
                 other.ok_or_else(|| Refused(format!("failed to find ledger for channel: {}", shown(channel))))?;
-            Some(Simulated::new(other.ledger().simulate()))
+            Some(Simulated::new(other.ledger().simulate().of(self.proposal.tx_id())))
         };
         let call = Self {
             peer: Arc::clone(&self.peer),

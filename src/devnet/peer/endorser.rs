@@ -5,7 +5,6 @@
 //!
 //! Source: Fabric 3.1.5 `core/endorser/endorser.go`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use super::Peer;
 use super::call::{Call, Simulated};
 use super::channel::is_expired;
 use super::context::{Answer, Refused};
+use super::interest;
 use super::proposal::{UnpackedProposal, shown};
 use super::resolve::{failure, is_system};
 use crate::devnet::access::IdentityRefused;
@@ -23,10 +23,9 @@ use crate::fabric::identity::Signer as _;
 use crate::fabric::names::{TxId, hex};
 use crate::pb::protos::endorser_server::Endorser;
 use crate::pb::protos::{
-    ChaincodeAction, ChaincodeCall, ChaincodeId, ChaincodeInterest, Endorsement, ProposalResponse,
-    ProposalResponsePayload, Response, SignedProposal,
+    ChaincodeAction, ChaincodeId, ChaincodeInterest, Endorsement, ProposalResponse, ProposalResponsePayload, Response,
+    SignedProposal,
 };
-use crate::pb::rwset::TxReadWriteSet;
 
 /// Up to here a contract succeeded; from here on nobody endorses.
 const ERROR_THRESHOLD: i32 = 400;
@@ -105,7 +104,9 @@ impl Peer {
         // These read blocks and configurations, not the state.
         let stateless = matches!(chaincode.as_str(), "qscc" | "cscc");
         let known = self.channel(&channel);
-        let simulation = known.filter(|_| !stateless).map(|channel| Simulated::new(channel.ledger().simulate()));
+        let simulation = known
+            .filter(|_| !stateless)
+            .map(|channel| Simulated::new(channel.ledger().simulate().of(proposal.tx_id())));
         let resolved = self.resolve(&channel, &chaincode, simulation.as_ref()).map_err(|error| {
             error.context(format_args!(
                 "make sure the chaincode {} has been successfully defined on channel {channel} and try again",
@@ -177,28 +178,11 @@ impl Peer {
         proposal: &UnpackedProposal,
     ) -> Result<(Bytes, Option<ChaincodeInterest>), Refused> {
         let Some(results) = simulation.and_then(Simulated::finish) else { return Ok((Bytes::new(), None)) };
+        let interest = interest::of(&results);
         if let Some(private) = results.private {
             let tx_id = TxId::parse(proposal.tx_id()).map_err(|error| Refused(error.to_string()))?;
             self.private.put(tx_id, private).map_err(|error| Refused(error.to_string()))?;
         }
-        let interest = interest(&results.public);
         Ok((results.public, Some(interest)))
     }
-}
-
-/// Whose policies the transaction has to satisfy, from its public set.
-fn interest(results: &Bytes) -> ChaincodeInterest {
-    let namespaces = TxReadWriteSet::decode(results.clone()).map(|set| set.ns_rwset).unwrap_or_default();
-    let mut calls = BTreeMap::new();
-    for namespace in namespaces.into_iter().filter(|set| !is_system(&set.namespace)) {
-        let name = namespace.namespace;
-        let call =
-            |collection_names| ChaincodeCall { name: name.clone(), collection_names, ..ChaincodeCall::default() };
-        calls.insert((name.clone(), String::new()), call(Vec::new()));
-        for collection in namespace.collection_hashed_rwset {
-            let collection = collection.collection_name;
-            calls.insert((name.clone(), collection.clone()), call(vec![collection]));
-        }
-    }
-    ChaincodeInterest { chaincodes: calls.into_values().collect() }
 }

@@ -15,6 +15,7 @@ mod discovery;
 mod endorser;
 mod gateway;
 mod hosts;
+mod interest;
 mod launch;
 mod lifecycle;
 mod native;

@@ -14,6 +14,7 @@ use futures_util::FutureExt as _;
 use tonic::async_trait;
 
 use super::context::{Answer, Refused, TransactionContext};
+use super::shim::TOTAL_LIMIT;
 use crate::chaincode::{Contract, KeyValue, Page, Response, Stub, StubError, composite};
 use crate::fabric::names::{ChaincodeName, ChannelName, Label, TxId};
 use crate::fabric::package::{Package, PackageError};
@@ -92,6 +93,21 @@ pub(crate) async fn run(contract: &dyn Contract, mut stub: NativeStub, is_init: 
     Ok(Answer { response, event: stub.event })
 }
 
+impl NativeStub {
+    /// All that a query finds, as far as it goes.
+    fn range(&self, collection: &str, start: &str, end: &str) -> Result<Vec<KeyValue>, StubError> {
+        let mut cursor = self.context.open_range(collection, start, end).map_err(refused)?;
+        let mut entries = Vec::new();
+        while entries.len() < TOTAL_LIMIT {
+            match self.context.next(&mut cursor).map_err(refused)? {
+                Some(entry) => entries.push(entry),
+                None => break,
+            }
+        }
+        Ok(entries)
+    }
+}
+
 fn refused(error: Refused) -> StubError {
     StubError::Refused(error.0)
 }
@@ -141,7 +157,7 @@ impl Stub for NativeStub {
 
     async fn get_state_by_range(&mut self, start: &str, end: &str) -> Result<Vec<KeyValue>, StubError> {
         let (start, end) = composite::simple_range(start, end)?;
-        self.context.range("", start, end, usize::MAX).map_err(refused)
+        self.range("", start, end)
     }
 
     async fn get_state_by_range_paged(
@@ -155,7 +171,17 @@ impl Stub for NativeStub {
         let start = if bookmark.is_empty() { start } else { bookmark };
         let size = usize::try_from(page_size).ok().filter(|size| *size > 0);
         let size = size.ok_or_else(|| StubError::Refused(format!("page size {page_size} is not positive")))?;
-        self.context.page(start, end, size).map_err(refused)
+        let mut cursor = self.context.open_page(start, end, size).map_err(refused)?;
+        let mut entries = Vec::new();
+        // A full page is not asked for what comes after it.
+        while entries.len() < size.min(TOTAL_LIMIT) {
+            match self.context.next(&mut cursor).map_err(refused)? {
+                Some(entry) => entries.push(entry),
+                None => break,
+            }
+        }
+        let bookmark = self.context.bookmark(&cursor).map_err(refused)?;
+        Ok(Page { entries, bookmark })
     }
 
     async fn get_state_by_partial_composite_key(
@@ -164,7 +190,7 @@ impl Stub for NativeStub {
         attributes: &[&str],
     ) -> Result<Vec<KeyValue>, StubError> {
         let (start, end) = composite::range(object_type, attributes)?;
-        self.context.range("", &start, &end, usize::MAX).map_err(refused)
+        self.range("", &start, &end)
     }
 
     fn set_event(&mut self, name: &str, payload: Bytes) -> Result<(), StubError> {

@@ -10,13 +10,12 @@ use crate::devnet::ledger::LedgerError;
 use crate::fabric::block::ValidationCode::{self, Valid};
 use crate::fabric::identity::Signer as _;
 use crate::pb::common::{HeaderType, SignatureHeader};
-use crate::pb::kvrwset::{KvMetadataWrite, KvrwSet};
-use crate::pb::rwset::{NsReadWriteSet, TxReadWriteSet};
+use crate::pb::rwset::TxReadWriteSet;
 
 #[test]
 fn defects_and_their_codes() {
     type Change = fn(&mut Draft);
-    let cases: [(&str, Change, ValidationCode); 20] = [
+    let cases: [(&str, Change, ValidationCode); 19] = [
         ("none", |_| {}, Valid),
         ("kind unknown", |draft| draft.channel_header.r#type = 99, ValidationCode::BadCommonHeader),
         (
@@ -82,21 +81,6 @@ fn defects_and_their_codes() {
                 draft.action.results = set.encode_to_vec().into();
             },
             ValidationCode::IllegalWriteset,
-        ),
-        (
-            "policy of a key",
-            |draft| {
-                let write = KvMetadataWrite { key: "a".to_owned(), entries: Vec::new() };
-                let set = KvrwSet { metadata_writes: vec![write], ..KvrwSet::default() };
-                let set = NsReadWriteSet {
-                    namespace: "cc".to_owned(),
-                    rwset: set.encode_to_vec().into(),
-                    ..NsReadWriteSet::default()
-                };
-                let set = TxReadWriteSet { ns_rwset: vec![set], ..TxReadWriteSet::default() };
-                draft.action.results = set.encode_to_vec().into();
-            },
-            ValidationCode::InvalidWriteset,
         ),
     ];
     let kit = Kit::with_chaincode();

@@ -265,7 +265,7 @@ fn play(simulation: &mut Simulation, step: &str) {
         ["q", start, end] => drop(simulation.range("cc", start, end)),
         ["f", start, end] => {
             let id = simulation.open_range("cc", start, end);
-            simulation.next_of_range(id, 1).unwrap();
+            simulation.next_of_range(id).unwrap();
         }
         _ => panic!("unknown step {step}"),
     }

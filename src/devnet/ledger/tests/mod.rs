@@ -3,6 +3,7 @@
 mod conflicts;
 mod draft;
 mod forms;
+mod keys;
 mod kit;
 mod model;
 mod policies;

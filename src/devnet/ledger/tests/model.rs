@@ -79,8 +79,7 @@ impl Transaction {
             match step {
                 Step::Read(at) => single.push((key(*at), map.get(&key(*at)).map(|(_, writer)| *writer))),
                 Step::Range(start, end) => ranges.push(within(*start, *end, usize::MAX)),
-                // One more than it takes, to tell whether there are more.
-                Step::First(start, end) => ranges.push(within(*start, *end, 2)),
+                Step::First(start, end) => ranges.push(within(*start, *end, 1)),
                 Step::Write(_) | Step::Delete(_) => {}
             }
         }

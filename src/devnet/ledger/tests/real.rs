@@ -11,8 +11,8 @@ use prost::Message as _;
 
 use super::kit::{LifecycleKeys, codes, run};
 use crate::devnet::ledger::rwset::ReadWriteSet;
-use crate::devnet::ledger::state::{Namespace, State};
-use crate::devnet::ledger::{Ledger, PrivateStore, Simulation, Version, mvcc};
+use crate::devnet::ledger::state::{Metadata, Namespace, State};
+use crate::devnet::ledger::{Ledger, PrivateStore, Simulation, Version, apply};
 use crate::devnet::lifecycle;
 use crate::devnet::lifecycle::state::{Definition, NAMESPACES};
 use crate::fabric::block;
@@ -62,7 +62,7 @@ fn define(ledger: &Ledger, number: u64, chaincode: &str, rule: &str) {
     lifecycle::state::write(&mut LifecycleKeys(&mut simulation), NAMESPACES, chaincode, &definition).unwrap();
     let set = ReadWriteSet::decode(&simulation.finish().public).unwrap();
     let version = Version { block: number, transaction: 0 };
-    mvcc::apply(&mut ledger.state.write().unwrap(), &set, version, &[]);
+    apply::apply(&mut ledger.state.write().unwrap(), &set, version, &[]);
 }
 
 /// What a simulation of the same steps makes of them, on a state in which everything has the version that was read.
@@ -74,7 +74,7 @@ fn again(set: &ReadWriteSet) -> Bytes {
         let ranges = in_namespace.public.range_queries_info.iter().flat_map(raw_reads);
         for read in in_namespace.public.reads.iter().chain(ranges) {
             if let Some(version) = &read.version {
-                state.put(&namespace, &read.key, version.into(), value.clone());
+                state.put(&namespace, &read.key, version.into(), value.clone(), Metadata::default());
             }
         }
     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use prost::Message;
 
-use super::queries::{Queries, TOTAL_LIMIT};
+use super::queries::{Queries, Source, TOTAL_LIMIT};
 use crate::devnet::peer::context::{Refused, TransactionContext};
 use crate::pb::protos::chaincode_message::Type;
 use crate::pb::protos::{self, ChaincodeMessage, write_record};
@@ -105,8 +105,8 @@ fn state(
         }
         Type::GetStateMultiple => {
             let get: protos::GetStateMultiple = decode(payload)?;
-            let values = get.keys.iter().map(|key| Ok(context.get(&get.collection, key)?.unwrap_or_default()));
-            let values = values.collect::<Result<_, Refused>>()?;
+            let values = context.get_multiple(&get.collection, &get.keys)?;
+            let values = values.into_iter().map(Option::unwrap_or_default).collect();
             Ok(protos::GetStateMultipleResult { values }.encode_to_vec().into())
         }
         Type::GetPrivateDataHash => {
@@ -127,7 +127,7 @@ fn state(
         Type::GetStateByRange => range(&decode(payload)?, context, queries),
         Type::QueryStateNext => {
             let next: protos::QueryStateNext = decode(payload)?;
-            Ok(queries.next(&next.id)?.encode_to_vec().into())
+            Ok(queries.next(&next.id, context)?.encode_to_vec().into())
         }
         Type::QueryStateClose => {
             let close: protos::QueryStateClose = decode(payload)?;
@@ -145,31 +145,53 @@ fn state(
                 };
                 Bytes::from(modification.encode_to_vec())
             });
-            Ok(queries.open(found).encode_to_vec().into())
+            Ok(queries.open(Source::Found(found.collect()), context)?.encode_to_vec().into())
         }
-        // No key of this network has a policy of its own.
-        Type::GetStateMetadata => Ok(protos::StateMetadataResult::default().encode_to_vec().into()),
-        Type::PutStateMetadata => Err(Refused::new("key level endorsement is not supported by this network")),
-        Type::PurgePrivateData => Err(Refused::new("purge of private data is not supported by this network")),
-        // Fabric's words where the state is kept in LevelDB.
-        Type::GetQueryResult => Err(Refused::new("ExecuteQuery not supported for leveldb")),
+        Type::GetStateMetadata => {
+            let get: protos::GetStateMetadata = decode(payload)?;
+            let entries = context.metadata(&get.collection, &get.key)?.into_iter();
+            let entries = entries.map(|(metakey, value)| protos::StateMetadata { metakey, value }).collect();
+            Ok(protos::StateMetadataResult { entries }.encode_to_vec().into())
+        }
+        Type::PutStateMetadata => {
+            let put: protos::PutStateMetadata = decode(payload)?;
+            let protos::StateMetadata { metakey, value } = put.metadata.unwrap_or_default();
+            context.put_metadata(&put.collection, &put.key, metakey, value)?;
+            Ok(Bytes::new())
+        }
+        Type::PurgePrivateData => {
+            let purge: protos::DelState = decode(payload)?;
+            context.purge(&purge.collection, &purge.key)?;
+            Ok(Bytes::new())
+        }
+        Type::GetQueryResult => {
+            let query: protos::GetQueryResult = decode(payload)?;
+            let metadata: protos::QueryMetadata = decode(&query.metadata)?;
+            Err(context.rich_query(&query.collection, asks_for_page(&metadata)))
+        }
         _ => Err(Refused::new("unexpected message")),
     }
 }
 
 fn write_batch(batch: &protos::WriteBatchState, context: &dyn TransactionContext) -> Result<Bytes, Refused> {
     for record in &batch.rec {
+        let (collection, key) = (&record.collection, &record.key);
         match record.r#type() {
-            write_record::Type::PutState => context.put(&record.collection, &record.key, record.value.clone())?,
-            write_record::Type::DelState => context.delete(&record.collection, &record.key)?,
-            write_record::Type::PutStateMetadata | write_record::Type::PurgePrivateData => {
-                let kind = record.r#type().as_str_name();
-                return Err(Refused(format!("{kind} is not supported by this network")));
+            write_record::Type::PutState => context.put(collection, key, record.value.clone())?,
+            write_record::Type::DelState => context.delete(collection, key)?,
+            write_record::Type::PurgePrivateData => context.purge(collection, key)?,
+            write_record::Type::PutStateMetadata => {
+                let protos::StateMetadata { metakey, value } = record.metadata.clone().unwrap_or_default();
+                context.put_metadata(collection, key, metakey, value)?;
             }
             write_record::Type::Undefined => return Err(Refused::new("unknown operation type")),
         }
     }
     Ok(Bytes::new())
+}
+
+fn asks_for_page(metadata: &protos::QueryMetadata) -> bool {
+    metadata.page_size != 0 || !metadata.bookmark.is_empty()
 }
 
 fn range(
@@ -178,20 +200,15 @@ fn range(
     queries: &mut Queries,
 ) -> Result<Bytes, Refused> {
     let metadata: protos::QueryMetadata = decode(&range.metadata)?;
-    let encode = |entry: crate::chaincode::KeyValue| {
-        // Fabric fills in the namespace; chaincodes do not look at it.
-        let kv = queryresult::Kv { namespace: String::new(), key: entry.key, value: entry.value };
-        Bytes::from(kv.encode_to_vec())
-    };
-    let paged = range.collection.is_empty() && (metadata.page_size != 0 || !metadata.bookmark.is_empty());
-    let response = if paged {
+    let response = if range.collection.is_empty() && asks_for_page(&metadata) {
         let start = if metadata.bookmark.is_empty() { &range.start_key } else { &metadata.bookmark };
-        let size = usize::try_from(metadata.page_size).ok().filter(|size| (1..TOTAL_LIMIT).contains(size));
-        let page = context.page(start, &range.end_key, size.unwrap_or(TOTAL_LIMIT))?;
-        queries.page(page.entries.into_iter().map(encode).collect(), page.bookmark)
+        // A page of no size is as large as any query may be.
+        let size = usize::try_from(metadata.page_size).ok().filter(|size| *size > 0);
+        let cursor = context.open_page(start, &range.end_key, size.unwrap_or(usize::MAX))?;
+        queries.page(cursor, size.unwrap_or(TOTAL_LIMIT).min(TOTAL_LIMIT), context)?
     } else {
-        let found = context.range(&range.collection, &range.start_key, &range.end_key, TOTAL_LIMIT)?;
-        queries.open(found.into_iter().map(encode))
+        let cursor = context.open_range(&range.collection, &range.start_key, &range.end_key)?;
+        queries.open(Source::Cursor(cursor), context)?
     };
     Ok(response.encode_to_vec().into())
 }

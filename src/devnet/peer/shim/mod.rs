@@ -11,3 +11,4 @@ mod queries;
 mod tests;
 
 pub(crate) use connection::{ChaincodeStream, EXECUTE_TIMEOUT, Request};
+pub(crate) use queries::TOTAL_LIMIT;

@@ -13,9 +13,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Response, Status, Streaming, async_trait};
 
-use crate::chaincode::{KeyValue, Page};
+use crate::chaincode::KeyValue;
 use crate::client::net::{Endpoint, Pool};
-use crate::devnet::peer::context::{Answer, Modification, Refused, TransactionContext};
+use crate::devnet::peer::context::{Answer, Cursor, Modification, Refused, TransactionContext};
 use crate::pb::protos::chaincode_message::Type;
 use crate::pb::protos::chaincode_server::{Chaincode, ChaincodeServer};
 use crate::pb::protos::{self, ChaincodeInput, ChaincodeMessage, SignedProposal};
@@ -94,7 +94,7 @@ impl Chaincode for Scripted {
 
 /// A state of a few keys, which calls nobody.
 #[derive(Default)]
-struct Memory(Mutex<BTreeMap<String, Bytes>>);
+pub(super) struct Memory(Mutex<BTreeMap<String, Bytes>>);
 
 #[async_trait]
 impl TransactionContext for Memory {
@@ -119,16 +119,49 @@ impl TransactionContext for Memory {
         Ok(())
     }
 
-    fn range(&self, _: &str, start: &str, end: &str, limit: usize) -> Result<Vec<KeyValue>, Refused> {
-        let state = self.0.lock().unwrap();
-        let found = state.range(start.to_owned()..).take_while(|(key, _)| end.is_empty() || key.as_str() < end);
-        Ok(found.take(limit).map(|(key, value)| KeyValue { key: key.clone(), value: value.clone() }).collect())
+    fn namespace(&self) -> &'static str {
+        "asset"
     }
 
-    fn page(&self, start: &str, end: &str, size: usize) -> Result<Page, Refused> {
-        let mut entries = self.range("", start, end, size + 1)?;
-        let bookmark = if entries.len() > size { entries.pop().map(|entry| entry.key) } else { None };
-        Ok(Page { entries, bookmark: bookmark.unwrap_or_default() })
+    fn get_multiple(&self, _: &str, keys: &[String]) -> Result<Vec<Option<Bytes>>, Refused> {
+        Ok(keys.iter().map(|key| self.0.lock().unwrap().get(key).cloned()).collect())
+    }
+
+    fn metadata(&self, _: &str, key: &str) -> Result<Vec<(String, Bytes)>, Refused> {
+        Ok(vec![("of".to_owned(), key.to_owned().into())])
+    }
+
+    fn put_metadata(&self, _: &str, key: &str, name: String, value: Bytes) -> Result<(), Refused> {
+        self.put("", &format!("{key}.{name}"), value)
+    }
+
+    fn purge(&self, collection: &str, key: &str) -> Result<(), Refused> {
+        self.delete(collection, key)
+    }
+
+    fn open_range(&self, _: &str, start: &str, end: &str) -> Result<Cursor, Refused> {
+        let state = self.0.lock().unwrap();
+        let found = state.range(start.to_owned()..).take_while(|(key, _)| end.is_empty() || key.as_str() < end);
+        let found = found.map(|(key, value)| KeyValue { key: key.clone(), value: value.clone() });
+        Ok(Cursor::Found(found.collect()))
+    }
+
+    fn open_page(&self, start: &str, end: &str, _: usize) -> Result<Cursor, Refused> {
+        self.open_range("", start, end)
+    }
+
+    fn next(&self, cursor: &mut Cursor) -> Result<Option<KeyValue>, Refused> {
+        let Cursor::Found(found) = cursor else { return Err(Refused::new("not opened here")) };
+        Ok(found.pop_front())
+    }
+
+    fn bookmark(&self, cursor: &Cursor) -> Result<String, Refused> {
+        let Cursor::Found(found) = cursor else { return Err(Refused::new("not opened here")) };
+        Ok(found.front().map(|entry| entry.key.clone()).unwrap_or_default())
+    }
+
+    fn rich_query(&self, _: &str, paged: bool) -> Refused {
+        Refused(format!("no query, paged: {paged}"))
     }
 
     fn history(&self, _: &str) -> Result<Vec<Modification>, Refused> {

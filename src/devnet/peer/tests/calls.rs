@@ -175,7 +175,12 @@ async fn collections_are_for_their_members() {
     for (side, is_init, collection, expected) in [
         (0, false, "secret", String::new()),
         (0, false, "_implicit_org_Org2MSP", String::new()),
-        (0, false, "_implicit_org_Org9MSP", "collection ops/asset/_implicit_org_Org9MSP could not be found".to_owned()),
+        (
+            0,
+            false,
+            "_implicit_org_Org9MSP",
+            "collection [_implicit_org_Org9MSP] not defined in the collection config for chaincode [asset]".to_owned(),
+        ),
         (0, false, "none", "collection ops/asset/none could not be found".to_owned()),
         (1, false, "secret", format!("tx creator does not have write access {denied}")),
         (0, true, "secret", "private data APIs are not allowed in chaincode Init()".to_owned()),
