@@ -58,6 +58,8 @@ pub mod client;
 #[cfg(feature = "devnet")]
 pub mod devnet;
 pub mod fabric;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod opssc;
 pub mod pb;
 pub mod runtime;

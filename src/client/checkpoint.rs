@@ -132,7 +132,7 @@ impl CheckpointFile {
     }
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
     let refuse = |reason: String| CheckpointError::Content { path: path.to_owned(), reason };
     let content: Content = serde_json::from_slice(bytes).map_err(|error| refuse(error.to_string()))?;
     let tx_id = content.transaction_id.filter(|id| !id.is_empty()).map(TxId::parse).transpose();

@@ -298,7 +298,7 @@ fn join(channel: &Channel, topology: Topology, members: &PeerMembershipResult) -
 }
 
 /// The addresses of peers, the one with the most blocks first.
-fn by_height(peers: &[discovery::Peer]) -> Vec<String> {
+pub(super) fn by_height(peers: &[discovery::Peer]) -> Vec<String> {
     let mut found: Vec<(u64, String)> = peers.iter().filter_map(height_and_address).collect();
     found.sort_by(|(a_height, a), (b_height, b)| b_height.cmp(a_height).then_with(|| a.cmp(b)));
     found.into_iter().map(|(_, address)| address).collect()

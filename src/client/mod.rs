@@ -13,6 +13,8 @@ mod deliver;
 mod discovery;
 mod error;
 pub mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gateway;
 pub mod lifecycle;
 pub mod net;

@@ -10,6 +10,8 @@ mod disturb;
 mod error;
 mod faults;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod genesis;
 mod ledger;
 mod lifecycle;

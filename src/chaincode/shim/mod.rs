@@ -14,6 +14,8 @@
 //! Source: `fabric-protos/peer/chaincode_shim.proto`; Fabric 3.1.5 `core/chaincode/handler.go` (the other end).
 
 mod config;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod server;
 mod session;
 mod stub;

@@ -8,6 +8,8 @@
 //! Source: Fabric 3.1.5 `orderer/common/channelparticipation`, `internal/osnadmin`, `orderer/common/types`.
 
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod wire;
 
 use std::fmt;

@@ -18,6 +18,8 @@ mod endorsement;
 mod envelope;
 mod error;
 mod expiry;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod merkle;
 mod mvcc;
 mod private;

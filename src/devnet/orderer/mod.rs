@@ -7,6 +7,8 @@ mod admin;
 mod chain;
 mod chains;
 mod cutter;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod multipart;
 mod participation;
 mod service;

@@ -132,7 +132,7 @@ fn signatures(envelope: &ConfigUpdateEnvelope) -> Result<Vec<Signed>, prost::Dec
         .collect()
 }
 
-fn updated(
+pub(super) fn updated(
     current: &ConfigGroup,
     update: &ConfigUpdate,
     channel: &str,

@@ -13,6 +13,8 @@ mod cscc;
 mod deliver;
 mod discovery;
 mod endorser;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod gateway;
 mod hosts;
 mod interest;

@@ -13,6 +13,8 @@ mod call;
 mod chaincode_ops;
 mod channel_ops;
 mod channel_proposals;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod json;
 mod refusal;
 mod repository;

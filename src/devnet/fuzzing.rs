@@ -1,0 +1,5 @@
+//! Ways for `crate::fuzzing` to what the embedded network's nodes are sent.
+
+pub use super::ledger::fuzzing::transaction;
+pub use super::orderer::fuzzing::{admin_form, config_update};
+pub use super::peer::fuzzing::signed_proposal;

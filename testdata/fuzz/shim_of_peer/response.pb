@@ -1,0 +1,4 @@
+
+
+
+basickv1"@abababababababababababababababababababababababababababababababab:	mychannel
