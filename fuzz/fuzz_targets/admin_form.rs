@@ -1,4 +1,4 @@
 //! Drives `opssc::fuzzing::admin_form`, which says what it looks into.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| opssc::fuzzing::admin_form(input));
+opssc_fuzz::target!(admin_form);

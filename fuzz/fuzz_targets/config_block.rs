@@ -1,4 +1,4 @@
 //! Drives `opssc::fuzzing::config_block`, which says what it looks into.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| opssc::fuzzing::config_block(input));
+opssc_fuzz::target!(config_block);

@@ -1,4 +1,4 @@
 //! Drives `opssc::fuzzing::contract_json`, which says what it looks into.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| opssc::fuzzing::contract_json(input));
+opssc_fuzz::target!(contract_json);

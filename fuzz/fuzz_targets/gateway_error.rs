@@ -1,4 +1,4 @@
 //! Drives `opssc::fuzzing::gateway_error`, which says what it looks into.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| opssc::fuzzing::gateway_error(input));
+opssc_fuzz::target!(gateway_error);

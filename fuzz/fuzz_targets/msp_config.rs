@@ -1,4 +1,4 @@
 //! Drives `opssc::fuzzing::msp_config`, which says what it looks into.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| opssc::fuzzing::msp_config(input));
+opssc_fuzz::target!(msp_config);

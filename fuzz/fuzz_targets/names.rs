@@ -1,4 +1,4 @@
 //! Drives `opssc::fuzzing::names`, which says what it looks into.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| opssc::fuzzing::names(input));
+opssc_fuzz::target!(names);

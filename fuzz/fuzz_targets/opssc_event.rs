@@ -1,4 +1,4 @@
 //! Drives `opssc::fuzzing::opssc_event`, which says what it looks into.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| opssc::fuzzing::opssc_event(input));
+opssc_fuzz::target!(opssc_event);

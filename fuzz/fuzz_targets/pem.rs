@@ -1,4 +1,4 @@
 //! Drives `opssc::fuzzing::pem`, which says what it looks into.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| opssc::fuzzing::pem(input));
+opssc_fuzz::target!(pem);

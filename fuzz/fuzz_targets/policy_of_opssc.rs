@@ -1,4 +1,4 @@
 //! Drives `opssc::fuzzing::policy_of_opssc`, which says what it looks into.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| opssc::fuzzing::policy_of_opssc(input));
+opssc_fuzz::target!(policy_of_opssc);

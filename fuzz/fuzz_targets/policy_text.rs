@@ -1,4 +1,4 @@
 //! Drives `opssc::fuzzing::policy_text`, which says what it looks into.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| opssc::fuzzing::policy_text(input));
+opssc_fuzz::target!(policy_text);

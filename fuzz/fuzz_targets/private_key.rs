@@ -1,4 +1,4 @@
 //! Drives `opssc::fuzzing::private_key`, which says what it looks into.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| opssc::fuzzing::private_key(input));
+opssc_fuzz::target!(private_key);

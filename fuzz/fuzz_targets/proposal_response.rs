@@ -1,4 +1,4 @@
 //! Drives `opssc::fuzzing::proposal_response`, which says what it looks into.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| opssc::fuzzing::proposal_response(input));
+opssc_fuzz::target!(proposal_response);

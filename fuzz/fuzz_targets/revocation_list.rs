@@ -1,4 +1,4 @@
 //! Drives `opssc::fuzzing::revocation_list`, which says what it looks into.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| opssc::fuzzing::revocation_list(input));
+opssc_fuzz::target!(revocation_list);

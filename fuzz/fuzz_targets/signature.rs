@@ -1,4 +1,4 @@
 //! Drives `opssc::fuzzing::signature`, which says what it looks into.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| opssc::fuzzing::signature(input));
+opssc_fuzz::target!(signature);

@@ -1,4 +1,4 @@
 //! Drives `opssc::fuzzing::signed_proposal`, which says what it looks into.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| opssc::fuzzing::signed_proposal(input));
+opssc_fuzz::target!(signed_proposal);

@@ -1,4 +1,4 @@
 //! Drives `opssc::fuzzing::transaction`, which says what it looks into.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| opssc::fuzzing::transaction(input));
+opssc_fuzz::target!(transaction);

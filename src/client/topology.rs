@@ -6,7 +6,7 @@
 //!
 //! Source: `fabric-protos/common/{configtx,configuration}.proto`, Fabric 3.1.5 `common/channelconfig`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use prost::Message;
@@ -111,8 +111,10 @@ impl Topology {
         // Before Fabric 3 the channel could name orderers without saying whose they are.
         let common: OrdererAddresses = value(channel, "OrdererAddresses").unwrap_or_default();
         let all_roots = Bytes::from(all_roots);
+        // A set, because there may be as many as fit into a block.
+        let mut known: BTreeSet<String> = topology.orderers.iter().map(|(address, _)| address.clone()).collect();
         for address in common.addresses {
-            if !topology.orderers.iter().any(|(known, _)| *known == address) {
+            if known.insert(address.clone()) {
                 topology.orderers.push((address, all_roots.clone()));
             }
         }

@@ -47,7 +47,7 @@ fn other_registries(file: &File) -> Vec<Finding> {
         let line = line.trim();
         let source = line.strip_prefix("source = \"").and_then(|rest| rest.strip_suffix('"'));
         let foreign = match file.path.as_str() {
-            "Cargo.lock" => source.is_some_and(|source| {
+            "Cargo.lock" | "fuzz/Cargo.lock" => source.is_some_and(|source| {
                 !source.starts_with("registry+") || *index.get_or_insert_with(|| source.to_owned()) != source
             }),
             path if path.ends_with(".toml") => {
@@ -108,6 +108,7 @@ fn other_registries_are_refused() {
     check(other_registries, "Cargo.lock", &index.repeat(2), &[]);
     let other = "source = \"registry+https://mirror.example.com\"\n";
     check(other_registries, "Cargo.lock", &format!("{index}{other}{index}"), &[2]);
+    check(other_registries, "fuzz/Cargo.lock", &format!("{index}{other}"), &[2]);
     check(other_registries, "Cargo.lock", "source = \"git+https://example.com/a\"", &[1]);
     check(other_registries, "Cargo.toml", "a = { git = \"https://example.com/a\" }", &[1]);
     check(other_registries, ".cargo/config.toml", "[source.mirror]\nreplace-with = \"x\"", &[1, 2]);

@@ -11,6 +11,8 @@ const ROOMS: &[&[&str]] = &[
     &["opssc"],
     &["agent", "devnet"],
     &["cli"],
+    // Built for tests and for fuzzing only.
+    &["fuzzing"],
 ];
 
 /// The rooms inside `fabric`, lowest first.

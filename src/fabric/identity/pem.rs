@@ -31,15 +31,17 @@ const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
 /// The first sound block of `text` and what follows it; malformed ones before it are passed over.
+///
+/// Takes time in proportion to the text, whatever it is: a creator may be any bytes.
 pub(crate) fn first(text: &[u8]) -> Option<(Block, &[u8])> {
-    let mut rest = text;
+    let mut from = 0;
+    let mut known = None;
     loop {
-        let start = find_at_line_start(rest, BEGIN.as_bytes())?;
-        let after = &rest[start + BEGIN.len()..];
-        if let Some(found) = block(after) {
+        let begin = find_at_line_start(text, from, BEGIN.as_bytes())? + BEGIN.len();
+        if let Some(found) = block(text, begin, &mut known) {
             return Some(found);
         }
-        rest = after;
+        from = begin;
     }
 }
 
@@ -62,32 +64,59 @@ pub(crate) fn encode(label: &str, der: &[u8]) -> String {
     text
 }
 
-/// Reads a block whose `BEGIN ` has been passed.
-fn block(after: &[u8]) -> Option<(Block, &[u8])> {
-    let (line, mut rest) = split_line(after);
-    let label = line.strip_suffix(DASHES.as_bytes())?;
-    let label = std::str::from_utf8(label).ok()?;
-    let mut encrypted = false;
-    loop {
-        if rest.is_empty() {
-            return None;
+/// Where the body of a block lies: the same for all beginnings among the lines that count as headers.
+struct Body {
+    /// Behind the headers.
+    start: usize,
+    /// At the first dash, which no body holds: there the block ends, if it is one.
+    end: Option<usize>,
+    /// The last header that says how to decrypt the body.
+    encrypted: Option<usize>,
+    /// It was looked at, and is not base64.
+    broken: bool,
+}
+
+impl Body {
+    /// The body of a block whose headers, if it has some, begin at `at`.
+    fn find(text: &[u8], mut at: usize) -> Self {
+        let mut encrypted = None;
+        while at < text.len() {
+            let (line, next) = split_line(&text[at..]);
+            let Some(colon) = line.iter().position(|byte| *byte == b':') else { break };
+            if line[..colon].trim_ascii() == b"DEK-Info" {
+                encrypted = Some(at);
+            }
+            at = text.len() - next.len();
         }
-        let (line, next) = split_line(rest);
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { break };
-        encrypted |= line[..colon].trim_ascii() == b"DEK-Info";
-        rest = next;
+        let end = text[at..].iter().position(|byte| *byte == b'-').map(|found| at + found);
+        Self { start: at, end, encrypted, broken: false }
     }
-    let ending = format!("{END}{label}{DASHES}");
-    let end = if rest.starts_with(ending.as_bytes()) { 0 } else { find(rest, format!("\n{ending}").as_bytes())? + 1 };
-    let tail = &rest[end + ending.len()..];
+}
+
+/// Reads a block whose `BEGIN ` has been passed. `known` is the body that was found last.
+fn block<'a>(text: &'a [u8], begin: usize, known: &mut Option<Body>) -> Option<(Block, &'a [u8])> {
+    let (line, rest) = split_line(&text[begin..]);
+    let label = std::str::from_utf8(line.strip_suffix(DASHES.as_bytes())?).ok()?;
+    let headers = text.len() - rest.len();
+    let body = match known {
+        Some(body) if body.start >= headers => body,
+        _ => known.insert(Body::find(text, headers)),
+    };
+    let end = body.end?;
+    let at_line_start = end == body.start || text[end - 1] == b'\n';
+    let tail = text[end..].strip_prefix(format!("{END}{label}{DASHES}").as_bytes())?;
     let (remainder, next) = split_line(tail);
-    if !remainder.is_empty() {
+    if !at_line_start || !remainder.is_empty() || body.broken {
         return None;
     }
     // It may be a key.
-    let body = rest[..end].iter().copied().filter(|byte| !b" \t\r\n".contains(byte));
-    let body = Zeroizing::new(body.collect::<Vec<u8>>());
-    let der = STANDARD.decode(&*body).ok()?;
+    let letters = text[body.start..end].iter().copied().filter(|byte| !b" \t\r\n".contains(byte));
+    let letters = Zeroizing::new(letters.collect::<Vec<u8>>());
+    let Ok(der) = STANDARD.decode(&*letters) else {
+        body.broken = true;
+        return None;
+    };
+    let encrypted = body.encrypted.is_some_and(|at| at >= headers);
     Some((Block { label: label.to_owned(), encrypted, der }, next))
 }
 
@@ -101,12 +130,8 @@ fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
     (&line[..end], rest)
 }
 
-fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    text.windows(wanted.len()).position(|window| window == wanted)
-}
-
-fn find_at_line_start(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    (0..text.len()).find(|at| (*at == 0 || text[at - 1] == b'\n') && text[*at..].starts_with(wanted))
+fn find_at_line_start(text: &[u8], from: usize, wanted: &[u8]) -> Option<usize> {
+    (from..text.len()).find(|at| (*at == from || text[at - 1] == b'\n') && text[*at..].starts_with(wanted))
 }
 
 #[cfg(test)]
@@ -129,5 +154,33 @@ mod tests {
         assert_eq!(first(text.as_bytes()).unwrap().0.label, "B");
         assert!(first(b"garbage").is_none());
         assert!(first(b"-----BEGIN A-----").is_none());
+    }
+
+    #[test]
+    fn any_text_is_read_in_one_go() {
+        // Each beginning was once followed to the end of the text, which took minutes.
+        let begin = |label: &str| format!("-----BEGIN {label}-----\n").repeat(40_000);
+        let lines = "a: b\n".repeat(100_000);
+        for text in [
+            begin("A"),
+            begin(":"),
+            format!("{}{lines}", begin(":")),
+            format!("{}{lines}{}\n-----END :-----\n", begin(":"), "!".repeat(100_000)),
+            format!("{}{}\n-----END B-----\n", begin("A:"), "A".repeat(100_000)),
+        ] {
+            assert!(first(text.as_bytes()).is_none());
+        }
+    }
+
+    #[test]
+    fn headers_belong_to_the_block_that_is_sound() {
+        let text = "-----BEGIN :a-----\nDEK-Info: x\n-----BEGIN :b-----\n\neA==\n-----END :b-----\n";
+        let (block, _) = first(text.as_bytes()).unwrap();
+        assert_eq!((block.label.as_str(), block.encrypted, block.der), (":b", false, b"x".to_vec()));
+        let text = text.replace("END :b", "END :a");
+        let (block, _) = first(text.as_bytes()).unwrap();
+        assert_eq!((block.label.as_str(), block.encrypted), (":a", true));
+        let inside = "-----BEGIN A-----\neA==-----END A-----\n";
+        assert!(first(inside.as_bytes()).is_none(), "an end in the middle of a line");
     }
 }

@@ -99,3 +99,34 @@ proptest! {
         }
     }
 }
+
+/// So many authorities of one name and one key: each may stand above every other.
+fn authorities(name: &str, count: u64) -> Vec<bytes::Bytes> {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let authority = |number: u64| {
+        let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.serial_number = Some((number + 1).into());
+        params.self_signed(&key).unwrap().pem().into()
+    };
+    (0..count).map(authority).collect()
+}
+
+#[test]
+fn authorities_that_certify_each_other_are_not_followed_everywhere() {
+    use prost::Message as _;
+
+    // An organization describes itself in a channel. With twenty such there are 10^15 ways; all were once tried.
+    for count in [1, 20] {
+        let config = crate::pb::msp::FabricMspConfig {
+            name: "Org1MSP".to_owned(),
+            root_certs: authorities("root", 1),
+            intermediate_certs: authorities("in a circle", count),
+            ..Default::default()
+        };
+        let config = crate::pb::msp::MspConfig { r#type: 0, config: config.encode_to_vec().into() };
+        let error = Msp::from_config(&config, MspVersion::V1_4_3).unwrap_err();
+        assert!(error.to_string().contains("signed by no authority"), "{error}");
+    }
+}

@@ -27,6 +27,9 @@ const NO_CHAIN: &str = "it has no chain to an authority";
 
 /// No chain of Fabric is as long; a bound against authorities that certify each other.
 const LONGEST: usize = 16;
+/// So many signatures are verified for one certificate, as Go has it: among authorities that certify each other there
+/// are more ways than anybody can go.
+const MOST_CHECKS: usize = 100;
 
 impl Chains {
     pub(super) fn new(roots: Vec<Certificate>, intermediates: Vec<Certificate>) -> Self {
@@ -138,7 +141,7 @@ impl Chains {
         if self.roots.contains(certificate) {
             found.push(vec![certificate.clone()]);
         } else {
-            self.extend(&mut vec![certificate.clone()], now, &mut found);
+            self.extend(&mut vec![certificate.clone()], now, &mut found, &mut 0);
         }
         found.retain(|chain| {
             chain.iter().all(|link| link.purposes.is_none_or(|purposes| purposes.any || purposes.server))
@@ -150,8 +153,8 @@ impl Chains {
         }
     }
 
-    /// Adds every way from the end of `chain` to a root.
-    fn extend(&self, chain: &mut Vec<Certificate>, now: i64, found: &mut Vec<Vec<Certificate>>) {
+    /// Adds every way from the end of `chain` to a root, as long as `checks` does not reach its limit.
+    fn extend(&self, chain: &mut Vec<Certificate>, now: i64, found: &mut Vec<Vec<Certificate>>, checks: &mut usize) {
         // More than one is an error already; no need to search on.
         if chain.len() >= LONGEST || found.len() > 1 {
             return;
@@ -160,9 +163,14 @@ impl Chains {
         let candidates = self.roots.iter().map(|root| (root, true));
         let candidates = candidates.chain(self.intermediates.iter().map(|intermediate| (intermediate, false)));
         for (parent, is_root) in candidates {
-            let fits = parent.subject_raw == end.issuer_raw
-                && !chain.contains(parent)
-                && (parent.not_before()..=parent.not_after()).contains(&now)
+            if parent.subject_raw != end.issuer_raw || chain.contains(parent) {
+                continue;
+            }
+            if *checks >= MOST_CHECKS {
+                return;
+            }
+            *checks += 1;
+            let fits = (parent.not_before()..=parent.not_after()).contains(&now)
                 && !parent.unknown_critical
                 && !parent.authority.limits_names
                 && (is_root || (parent.authority.constrained && parent.authority.is_ca))
@@ -175,7 +183,7 @@ impl Chains {
             if is_root {
                 found.push(chain.clone());
             } else {
-                self.extend(chain, now, found);
+                self.extend(chain, now, found, checks);
             }
             chain.pop();
         }
