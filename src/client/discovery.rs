@@ -42,6 +42,9 @@ use crate::pb::protos::ChaincodeInterest;
 const FRESH: Duration = Duration::from_mins(1);
 /// How long one peer may take to give it.
 const LIMIT: Duration = Duration::from_secs(10);
+/// More peers than an organization, and more groups than a plan, has in practice: what is beyond is not looked at, or a
+/// single answer could make connections until the memory is full.
+const MOST: usize = 500;
 
 /// Who is in a channel and can be reached.
 #[derive(Debug)]
@@ -185,10 +188,11 @@ pub(super) async fn layouts(channel: &Channel, interest: ChaincodeInterest) -> R
 /// What can be used of a descriptor: who cannot be reached is left out, and layouts that need them.
 fn readable(channel: &Channel, view: &View, descriptor: &EndorsementDescriptor) -> Layouts {
     let mut groups = BTreeMap::new();
-    for (name, peers) in &descriptor.endorsers_by_groups {
+    for (name, peers) in descriptor.endorsers_by_groups.iter().take(MOST) {
         let mut found: Vec<(u64, Endorser)> = peers
             .peers
             .iter()
+            .take(MOST)
             .filter_map(|peer| {
                 let (height, address) = height_and_address(peer)?;
                 let msp_id = Creator::decode(&peer.identity).ok()?.msp_id;
@@ -299,7 +303,7 @@ fn join(channel: &Channel, topology: Topology, members: &PeerMembershipResult) -
 
 /// The addresses of peers, the one with the most blocks first.
 pub(super) fn by_height(peers: &[discovery::Peer]) -> Vec<String> {
-    let mut found: Vec<(u64, String)> = peers.iter().filter_map(height_and_address).collect();
+    let mut found: Vec<(u64, String)> = peers.iter().take(MOST).filter_map(height_and_address).collect();
     found.sort_by(|(a_height, a), (b_height, b)| b_height.cmp(a_height).then_with(|| a.cmp(b)));
     found.into_iter().map(|(_, address)| address).collect()
 }
@@ -350,5 +354,6 @@ mod tests {
         let peers =
             [peer("low:1", 3), rubbish, peer("b:1", 9), peer("", 99), peer("a:1", 9), discovery::Peer::default()];
         assert_eq!(by_height(&peers), ["a:1", "b:1", "low:1"]);
+        assert_eq!(by_height(&vec![peer("a:1", 9); 2 * MOST]).len(), MOST);
     }
 }

@@ -1,5 +1,7 @@
 //! Ways for `crate::fuzzing` to what this room reads and does not offer to others.
 
+#![allow(clippy::missing_panics_doc, reason = "to panic is how a body tells what it has found")]
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -123,29 +123,39 @@ fn write_varint(mut value: u64, out: &mut Vec<u8>) {
     out.push(value.to_le_bytes()[0]);
 }
 
+/// The kinds of values that are numbers, and that follow their length.
+const NUMBER: u64 = 0;
+const LENGTH: u64 = 2;
+
+impl Field {
+    fn is(&self, kind: u64) -> bool {
+        self.key % 8 == kind
+    }
+}
+
 /// The fields of what may be a message.
 fn fields(input: &[u8]) -> Option<Vec<Field>> {
     let (mut at, mut fields) = (0, Vec::new());
     while at < input.len() {
         let key = varint(input, &mut at)?;
-        if key >> 3 == 0 || key >> 3 > 200 {
+        if !(1..=200).contains(&(key / 8)) {
             return None;
         }
         let start = at;
-        let end = match key & 7 {
-            0 => {
+        let end = match key % 8 {
+            NUMBER => {
                 varint(input, &mut at)?;
                 at
             }
             1 => at + 8,
-            2 => {
+            LENGTH => {
                 let length = usize::try_from(varint(input, &mut at)?).ok()?;
                 at.checked_add(length)?
             }
             5 => at + 4,
             _ => return None,
         };
-        let start = if key & 7 == 2 { at } else { start };
+        let start = if key % 8 == LENGTH { at } else { start };
         fields.push(Field { key, value: input.get(start..end)?.to_vec() });
         at = end;
     }
@@ -156,7 +166,7 @@ fn written(fields: &[Field]) -> Vec<u8> {
     let mut out = Vec::new();
     for field in fields {
         write_varint(field.key, &mut out);
-        if field.key & 7 == 2 {
+        if field.is(LENGTH) {
             write_varint(u64::try_from(field.value.len()).unwrap_or(0), &mut out);
         }
         out.extend_from_slice(&field.value);
@@ -169,7 +179,7 @@ fn message(input: &[u8], dice: &mut Dice, depth: usize) -> Option<Vec<u8>> {
     const DEEPEST: usize = 24;
     let mut fields = fields(input)?;
     let at = dice.below(fields.len());
-    if fields[at].key & 7 == 2 && depth < DEEPEST && dice.below(5) > 0 {
+    if fields[at].is(LENGTH) && depth < DEEPEST && dice.below(5) > 0 {
         let inner = message(&fields[at].value, dice, depth + 1);
         fields[at].value = inner.unwrap_or_else(|| bytes(&fields[at].value, dice));
         return Some(written(&fields));
@@ -184,21 +194,21 @@ fn message(input: &[u8], dice: &mut Dice, depth: usize) -> Option<Vec<u8>> {
             let other = dice.below(fields.len());
             fields.swap(at, other);
         }
-        3 => fields[at].key = (fields[at].key & 7) | (1 + u64::try_from(dice.below(12)).unwrap_or(0)) << 3,
-        4 if fields[at].key & 7 == 2 => fields[at].value.clear(),
+        3 => fields[at].key = fields[at].key % 8 + 8 * (1 + u64::try_from(dice.below(12)).unwrap_or(0)),
+        4 if fields[at].is(LENGTH) => fields[at].value.clear(),
         // The message within itself.
         5 if input.len() < 2000 => {
-            for _ in 0..1 + dice.below(8) {
-                fields[at] = Field { key: fields[at].key & !7 | 2, value: written(&fields) };
+            for _ in 0..=dice.below(8) {
+                fields[at] = Field { key: fields[at].key / 8 * 8 + LENGTH, value: written(&fields) };
             }
         }
-        6 if fields[at].key & 7 == 0 => {
+        6 if fields[at].is(NUMBER) => {
             let mut value = Vec::new();
             write_varint(u64::MAX >> dice.below(64), &mut value);
             fields[at].value = value;
         }
-        _ if fields[at].key & 7 == 2 => fields[at].value = bytes(&fields[at].value, dice),
-        _ if fields[at].key & 7 == 0 => fields[at].value = vec![dice.below(128).to_le_bytes()[0]],
+        _ if fields[at].is(LENGTH) => fields[at].value = bytes(&fields[at].value, dice),
+        _ if fields[at].is(NUMBER) => fields[at].value = vec![dice.below(128).to_le_bytes()[0]],
         _ => {}
     }
     Some(written(&fields))

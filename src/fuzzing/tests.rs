@@ -3,9 +3,12 @@
 //! It shows what `fuzz/` has found and keeps it found. That a body ends at all is a part of what is tested: where one
 //! overflows the stack or runs forever, so does this.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with the line, and that is enough")]
+
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::TARGETS;
@@ -47,10 +50,9 @@ fn walk(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
 /// Runs a body, and says on what it fell.
 fn run(body: fn(&[u8]), input: &[u8], what: &str) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(input))) {
-        let shown: String =
-            input.iter().take(2000).flat_map(|byte| std::ascii::escape_default(*byte)).map(char::from).collect();
-        eprintln!("on {what}, {} bytes: {shown}", input.len());
-        resume_unwind(panic);
+        let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let shown = input[..input.len().min(2000)].escape_ascii();
+        panic!("{} on {what}, {} bytes: {shown}", said.unwrap_or("a panic"), input.len());
     }
 }
 
@@ -145,7 +147,7 @@ fn aliases() -> Vec<u8> {
     let mut text = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
     for number in 1..9 {
         let before = format!("*a{}", number - 1);
-        text.push_str(&format!("a{number}: &a{number} [{}]\n", [before.as_str(); 9].join(",")));
+        writeln!(text, "a{number}: &a{number} [{}]", [before.as_str(); 9].join(",")).unwrap();
     }
     text.push_str("peers: *a8\norganizations: *a8\n");
     text.into_bytes()

@@ -28,6 +28,10 @@ pub struct Pool {
     shared: Arc<Shared>,
 }
 
+/// So many connections are kept. When there are more, those go that nobody holds: addresses come from answers of nodes,
+/// and there is no end to what these may name.
+const MOST: usize = 1000;
+
 #[derive(Default)]
 struct Shared {
     resolver: Resolver,
@@ -68,6 +72,9 @@ impl Pool {
                 health: Health::default(),
             }),
         };
+        if connections.len() >= MOST {
+            connections.retain(|_, kept| Arc::strong_count(&kept.shared) > 1);
+        }
         connections.insert(endpoint.clone(), connection.clone());
         Ok(connection)
     }
@@ -171,5 +178,17 @@ mod tests {
         pool.connection(&plain("[::1]:7051")).unwrap();
         let rootless = Endpoint { tls: Some(Tls { roots: "rubbish".into(), client: None }), ..plain("localhost:7051") };
         assert!(matches!(pool.connection(&rootless), Err(NetError::Roots { .. })));
+    }
+
+    #[test]
+    fn what_nobody_holds_is_not_kept_forever() {
+        let pool = Pool::new();
+        let plain = |port: usize| Endpoint { address: format!("host:{port}"), tls: None, server_name: None };
+        let held = pool.connection(&plain(1)).unwrap();
+        for port in 2..3 * MOST {
+            pool.connection(&plain(port)).unwrap();
+        }
+        let kept = pool.shared.connections.lock().unwrap();
+        assert!(kept.len() <= MOST && Arc::ptr_eq(&kept[&plain(1)].shared, &held.shared));
     }
 }

@@ -1,5 +1,7 @@
 //! Ways for `crate::fuzzing` to what orderers answer about their channels.
 
+#![allow(clippy::missing_panics_doc, reason = "to panic is how a body tells what it has found")]
+
 use bytes::Bytes;
 
 use super::super::net::http::Answered;

@@ -1,5 +1,7 @@
 //! Ways for `crate::fuzzing` to how a peer judges what is ordered.
 
+#![allow(clippy::missing_panics_doc, reason = "to panic is how a body tells what it has found")]
+
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;

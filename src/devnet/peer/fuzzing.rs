@@ -1,5 +1,7 @@
 //! Ways for `crate::fuzzing` to what peers are sent.
 
+#![allow(clippy::missing_panics_doc, reason = "to panic is how a body tells what it has found")]
+
 use prost::Message as _;
 
 use super::proposal::UnpackedProposal;

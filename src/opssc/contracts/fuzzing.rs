@@ -1,5 +1,7 @@
 //! Ways for `crate::fuzzing` to what the contracts are called with.
 
+#![allow(clippy::missing_panics_doc, reason = "to panic is how a body tells what it has found")]
+
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
