@@ -60,11 +60,11 @@ targets! {
     #[cfg(feature = "shim")]
     shim: shim_of_peer;
     #[cfg(feature = "devnet")]
-    devnet: transaction config_update signed_proposal admin_form;
+    devnet: transaction config_update signed_proposal admin_form endorsement_plan;
 }
 
 /// The parts of an input, which are separated by line ends: for what takes a name beside its bytes.
-pub(crate) fn split(input: &[u8]) -> (&[u8], &[u8]) {
+fn split(input: &[u8]) -> (&[u8], &[u8]) {
     match input.iter().position(|byte| *byte == b'\n') {
         Some(at) => (&input[..at], &input[at + 1..]),
         None => (input, &[]),

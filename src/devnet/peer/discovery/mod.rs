@@ -6,7 +6,7 @@
 //! Source: Fabric 3.1.5 `discovery/service.go`, `discovery/support`, `gossip/gossip/channel`.
 
 mod layouts;
-mod principals;
+pub(super) mod principals;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -18,12 +18,14 @@ use crate::pb::msp::SerializedIdentity;
 
 /// More combinations of principals than any sensible policy has.
 const MOST: usize = 1000;
+/// More principals than any network has signers for; larger combinations are left out.
+const LARGEST: usize = 10_000;
 
 const MEMBER: i32 = crate::pb::common::msp_role::MspRoleType::Member as i32;
 
 /// A principal that can be compared with others.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Principal {
+pub(in crate::devnet::peer) struct Principal {
     pub(super) message: MspPrincipal,
     msp_id: String,
     kind: Kind,
@@ -66,7 +68,7 @@ impl Principal {
 }
 
 /// Principals, each of which somebody else has to be.
-pub(super) type Combination = Vec<Principal>;
+pub(in crate::devnet::peer) type Combination = Vec<Principal>;
 
 /// Whether every principal of `inner` is covered by one of `outer`.
 fn is_contained(inner: &Combination, outer: &Combination) -> bool {
@@ -78,7 +80,7 @@ fn is_subset(inner: &Combination, outer: &Combination) -> bool {
 }
 
 /// The combinations that satisfy a policy; none where nobody can.
-pub(super) fn combinations(policy: &SignaturePolicyEnvelope) -> Option<Vec<Combination>> {
+pub(in crate::devnet::peer) fn combinations(policy: &SignaturePolicyEnvelope) -> Option<Vec<Combination>> {
     let sets = policy.rule.as_ref().map(|rule| sets(rule, policy.identities.len())).unwrap_or_default();
     let principals: Option<Vec<_>> = policy.identities.iter().map(Principal::read).collect();
     let principals = principals?;
@@ -100,7 +102,9 @@ fn sets(rule: &SignaturePolicy, identities: usize) -> Vec<Vec<usize>> {
             while parts > needed && exceeds(parts, needed) {
                 parts -= 1;
             }
-            let parts: Vec<_> = gate.rules[..parts].iter().map(|rule| sets(rule, identities)).collect();
+            let mut parts: Vec<_> = gate.rules[..parts].iter().map(|rule| sets(rule, identities)).collect();
+            // What nobody can satisfy is never taken. Left in, it would be found out anew after every way to get there.
+            parts.retain(|part| !part.is_empty());
             let mut found = Vec::new();
             choose(&parts, needed, &Vec::new(), &mut found);
             found
@@ -123,7 +127,7 @@ fn exceeds(n: usize, k: usize) -> bool {
 
 /// All ways to take `needed` of `parts`, and one set of each taken one, after `taken`.
 fn choose(parts: &[Vec<Vec<usize>>], needed: usize, taken: &Vec<usize>, found: &mut Vec<Vec<usize>>) {
-    if found.len() >= MOST || parts.len() < needed {
+    if found.len() >= MOST || parts.len() < needed || taken.len() > LARGEST {
         return;
     }
     if needed == 0 {
@@ -270,6 +274,14 @@ mod tests {
         ] {
             assert_eq!(shown(&merge(of(first), of(second))), expected, "for {first} and {second}");
         }
+    }
+
+    #[test]
+    fn what_nobody_can_satisfy_is_not_looked_for_everywhere() {
+        // 50^9 ways lead to the last rule, which nobody satisfies; all were once gone.
+        let many: Vec<_> = (0..50).map(|at| format!("'Org{at}.peer'")).collect();
+        let wide = vec![format!("OR({})", many.join(",")); 9].join(",");
+        assert!(combinations(&dsl::parse(&format!("AND({wide},OutOf(2,'A.peer'))")).unwrap()).is_none());
     }
 
     #[test]
