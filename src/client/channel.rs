@@ -11,10 +11,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::deliver::{BlockStream, FilteredBlockStream};
+use super::deliver::{BlockStream, FilteredBlockStream, PrivateBlockStream, Span};
 use super::discovery::Cache;
 use super::error::CallError;
-use super::events::{EventStream, Start};
+use super::events::EventStream;
 use super::gateway::Client;
 use super::lifecycle::OrgLifecycle;
 use super::node::Peer;
@@ -265,19 +265,26 @@ impl Channel {
             .map_err(|error| EvaluateError::Malformed { function: "GetConfigBlock", reason: error.to_string() })
     }
 
-    /// Blocks from `start` on, without end.
-    pub fn blocks(&self, start: Start) -> BlockStream {
-        BlockStream::new(self.clone(), start)
+    /// Blocks: from a [`Start`](super::events::Start) on without end, or what a [`Span`] asks for. That they make a chain
+    /// is checked; that the orderers signed them when asked.
+    pub fn blocks(&self, span: impl Into<Span>) -> BlockStream {
+        BlockStream::new(self.clone(), span.into())
     }
 
-    /// Blocks without what is in them, from `start` on, without end: transactions' IDs and validation codes.
-    pub fn filtered_blocks(&self, start: Start) -> FilteredBlockStream {
-        FilteredBlockStream::new(self.clone(), start)
+    /// Blocks without what is in them: transactions' IDs and validation codes.
+    pub fn filtered_blocks(&self, span: impl Into<Span>) -> FilteredBlockStream {
+        FilteredBlockStream::new(self.clone(), span.into())
     }
 
-    /// The events of one chaincode's valid transactions from `start` on, without end.
-    pub fn chaincode_events(&self, chaincode: &ChaincodeName, start: Start) -> EventStream {
-        EventStream::new(self.clone(), chaincode.clone(), start)
+    /// Blocks with the private data that the own organization may see and the peer has. That it belongs to the block is
+    /// checked. Only own peers give it, and only to those who may read the channel.
+    pub fn blocks_with_private_data(&self, span: impl Into<Span>) -> PrivateBlockStream {
+        PrivateBlockStream::new(self.clone(), span.into())
+    }
+
+    /// The events of one chaincode's valid transactions, out of blocks.
+    pub fn chaincode_events(&self, chaincode: &ChaincodeName, span: impl Into<Span>) -> EventStream {
+        EventStream::new(self.clone(), chaincode.clone(), span.into())
     }
 
     /// The chaincode definitions of the channel.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::events::Start;
+use super::deliver::Start;
 use crate::fabric::block::ChaincodeEvent;
 use crate::fabric::names::{BlockNumber, TxId};
 use crate::runtime::{blocking, durable};

@@ -18,26 +18,12 @@ use tokio::sync::watch;
 
 use super::channel::Channel;
 pub use super::checkpoint::{Checkpoint, CheckpointError, CheckpointFile};
-use super::deliver::BlockStream;
-pub use super::deliver::StreamError;
+use super::deliver::{EventBlock, EventBlocks, event_blocks};
+pub use super::deliver::{Span, Start, StreamError};
 pub use crate::fabric::block::ChaincodeEvent;
-use crate::fabric::block::chaincode_events;
 use crate::fabric::names::{BlockNumber, ChaincodeName};
 
-/// Where to begin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Start {
-    /// With the first block of the channel.
-    Oldest,
-    /// With the newest block that the peer has, that one included.
-    Newest,
-    /// With this block, which may be one of the future.
-    Number(BlockNumber),
-    /// After what is done. (Of blocks: with the block in which the checkpoint lies.)
-    After(Checkpoint),
-}
-
-/// The events of one chaincode, without end. Dropping it hangs up.
+/// The events of one chaincode, without end unless one was asked for. Dropping it hangs up.
 ///
 /// An event comes again after a restart from the same checkpoint, never twice from one stream.
 ///
@@ -45,7 +31,8 @@ pub enum Start {
 pub struct EventStream {
     channel: Channel,
     chaincode: ChaincodeName,
-    blocks: BlockStream,
+    blocks: EventBlocks,
+    said: watch::Sender<bool>,
     /// Events of the last block that were not handed out yet.
     ready: VecDeque<ChaincodeEvent>,
     /// What is done in the first block already.
@@ -66,19 +53,19 @@ impl fmt::Debug for EventStream {
 }
 
 impl EventStream {
-    pub(super) fn new(channel: Channel, chaincode: ChaincodeName, start: Start) -> Self {
-        let blocks = BlockStream::new(channel.clone(), start.clone());
-        let done = match start {
-            Start::After(checkpoint) => Some(checkpoint),
+    pub(super) fn new(channel: Channel, chaincode: ChaincodeName, span: Span) -> Self {
+        let done = match &span.start {
+            Start::After(checkpoint) => Some(checkpoint.clone()),
             _ => None,
         };
+        let (blocks, said) = event_blocks(channel.clone(), span);
         let progress = watch::Sender::new(None);
-        Self { channel, chaincode, blocks, ready: VecDeque::new(), done, next: None, progress }
+        Self { channel, chaincode, blocks, said, ready: VecDeque::new(), done, next: None, progress }
     }
 
     /// Whether a peer has answered and still does. Changes only while the stream is polled.
     pub fn listening(&self) -> watch::Receiver<bool> {
-        self.blocks.listening()
+        self.said.subscribe()
     }
 
     /// The newest block whose events were all handed out: when they are done, so is everything up to it, and
@@ -101,25 +88,17 @@ impl Stream for EventStream {
             if let Some(last) = this.next.and_then(|next| next.checked_sub(1)) {
                 this.progress.send_if_modified(|progress| progress.replace(last) != Some(last));
             }
-            let block = match Pin::new(&mut this.blocks).poll_next(cx) {
+            let block = match this.blocks.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(block))) => block,
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
             };
-            let number = block.header.as_ref().map_or(0, |header| header.number);
-            match chaincode_events(&block) {
-                Ok(events) => {
-                    this.next = number.checked_add(1);
-                    this.ready = undone(events, this.done.take_if(|done| done.block <= number), number)
-                        .filter(|event| event.chaincode == this.chaincode.as_str())
-                        .collect();
-                }
-                Err(source) => {
-                    this.blocks.reread(this.channel.clone(), number);
-                    return Poll::Ready(Some(Err(StreamError::Malformed { block: number, source })));
-                }
-            }
+            let EventBlock { number, events, .. } = block;
+            this.next = number.checked_add(1);
+            this.ready = undone(events, this.done.take_if(|done| done.block <= number), number)
+                .filter(|event| event.chaincode == this.chaincode.as_str())
+                .collect();
         }
     }
 }

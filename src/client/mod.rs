@@ -27,7 +27,7 @@ mod transact;
 mod turns;
 
 pub use channel::{Channel, EvaluateError};
-pub use deliver::{BlockStream, FilteredBlockStream, StreamError};
+pub use deliver::{BlockStream, FilteredBlockStream, Flaw, PrivateBlockStream, Span, StreamError};
 pub use error::{CallError, GatewayDetail, NodeName};
 pub use gateway::{Client, ClientBuilder, ClientError, Timeouts};
 pub use node::{Orderer, Peer};

@@ -40,6 +40,17 @@ pub struct Orderer {
     node: Arc<Node>,
 }
 
+/// In which form blocks are delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// Whole.
+    Blocks,
+    /// Without what is in them.
+    Filtered,
+    /// Whole, with the private data that the caller may see.
+    WithPrivateData,
+}
+
 #[derive(Debug)]
 struct Node {
     name: NodeName,
@@ -160,12 +171,12 @@ impl Peer {
         })
     }
 
-    /// Opens a stream of blocks, or of filtered blocks, and waits for the first message of it. (The peer sends nothing,
+    /// Opens a stream of blocks in one of their forms, and waits for the first message of it. (The peer sends nothing,
     /// not even headers, before the first block.)
     pub(super) async fn deliver(
         &self,
         seek: Envelope,
-        filtered: bool,
+        delivery: Delivery,
         limit: Duration,
     ) -> Result<(Delivered, DeliverStream), CallError> {
         let mut client = DeliverClient::new(self.node.connection.channel())
@@ -173,10 +184,10 @@ impl Peer {
             .max_encoding_message_size(MAX_MESSAGE);
         let node = self.node();
         let open = async {
-            let answers = if filtered {
-                client.deliver_filtered(single(seek)).await?
-            } else {
-                client.deliver(single(seek)).await?
+            let answers = match delivery {
+                Delivery::Blocks => client.deliver(single(seek)).await?,
+                Delivery::Filtered => client.deliver_filtered(single(seek)).await?,
+                Delivery::WithPrivateData => client.deliver_with_private_data(single(seek)).await?,
             };
             let mut answers = answers.into_inner();
             let first = answers.message().await?;

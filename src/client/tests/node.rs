@@ -14,6 +14,7 @@ use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::gateway::GatewayFault;
+use crate::fabric::block::{data_hash, header_hash};
 use crate::fabric::names::TxId;
 use crate::pb::common::{
     Block, BlockData, BlockHeader, BlockMetadata, BlockMetadataIndex, BlockchainInfo, ChannelHeader, Envelope, Header,
@@ -76,11 +77,14 @@ impl Ledger {
             let mut metadata = vec![Bytes::new(); 5];
             metadata[BlockMetadataIndex::TransactionsFilter as usize] = Bytes::copy_from_slice(codes);
             let number = blocks.len() as u64;
+            let data =
+                BlockData { data: transactions.iter().map(|envelope| envelope.encode_to_vec().into()).collect() };
+            let previous = blocks.last().and_then(|block| block.header.as_ref()).map(header_hash);
+            let previous_hash = previous.map_or_else(Bytes::new, |hash| Bytes::copy_from_slice(&hash));
+            let data_hash = Bytes::copy_from_slice(&data_hash(&data));
             blocks.push(Block {
-                header: Some(BlockHeader { number, ..Default::default() }),
-                data: Some(BlockData {
-                    data: transactions.iter().map(|envelope| envelope.encode_to_vec().into()).collect(),
-                }),
+                header: Some(BlockHeader { number, previous_hash, data_hash }),
+                data: Some(data),
                 metadata: Some(BlockMetadata { metadata }),
             });
         });

@@ -40,9 +40,10 @@ pub fn signatures(block: &common::Block) -> Result<Vec<BlockSignature>, BlockErr
         .signatures
         .into_iter()
         .map(|item| {
-            let by_number: Option<common::IdentifierHeader> = (!item.identifier_header.is_empty())
-                .then(|| decode("identifier header", &item.identifier_header))
-                .transpose()?;
+            let by_number: Option<common::IdentifierHeader> = (item.signature_header.is_empty()
+                && !item.identifier_header.is_empty())
+            .then(|| decode("identifier header", &item.identifier_header))
+            .transpose()?;
             let (creator, named) = if by_number.is_some() {
                 (Bytes::new(), &item.identifier_header)
             } else {

@@ -10,6 +10,7 @@ mod code;
 mod events;
 mod hash;
 mod metadata;
+mod private;
 mod transaction;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ pub use code::ValidationCode;
 pub use events::{ChaincodeEvent, chaincode_events, filtered_events};
 pub use hash::{data_hash, header_der, header_hash};
 pub use metadata::{BlockSignature, commit_hash, last_config, signatures};
+pub use private::{BlockWithPrivateData, PrivateWrite};
 pub use transaction::{Action, Kind, Transaction};
 
 use crate::fabric::names::BlockNumber;
@@ -43,6 +45,12 @@ pub enum BlockError {
         number: BlockNumber,
         /// Which part.
         what: &'static str,
+    },
+    /// Private data came with the block whose hashes are not in it.
+    #[error("private data beside block {number} is not what the block has the hashes of")]
+    PrivateData {
+        /// The block.
+        number: BlockNumber,
     },
     /// The transactions are not those that the header was made for.
     #[error("data of block {number} does not have the hash in its header")]

@@ -20,7 +20,7 @@ use prost::Message;
 
 pub use organization::{Address, Organization};
 pub use policies::PolicySet;
-pub use values::{BatchLimits, Consensus, go_duration};
+pub use values::{BatchLimits, Consensus, Consenter, go_duration};
 
 use crate::fabric::block::{Block, BlockError};
 use crate::fabric::identity::{Creator, Identity, MspError, MspVersion};
@@ -79,6 +79,7 @@ pub struct ChannelConfig {
     orderer_addresses: Vec<String>,
     batch: BatchLimits,
     consensus: Consensus,
+    consenters: BTreeMap<u32, Consenter>,
     channel_capabilities: BTreeSet<String>,
     orderer_capabilities: BTreeSet<String>,
     application_capabilities: BTreeSet<String>,
@@ -126,6 +127,7 @@ impl ChannelConfig {
             orderer_addresses: addresses.unwrap_or_default().addresses,
             batch: BatchLimits::read(&orderer)?,
             consensus: Consensus::read(&orderer)?,
+            consenters: Consenter::read_all(&orderer)?,
             orderer_capabilities: orderer.capabilities()?,
             application_capabilities: match application_values {
                 Some(group) => group.capabilities()?,
@@ -182,6 +184,11 @@ impl ChannelConfig {
     /// How orderers agree.
     pub fn consensus(&self) -> &Consensus {
         &self.consensus
+    }
+
+    /// The orderers that sign blocks by number, where they agree by BFT; none elsewhere.
+    pub fn consenters(&self) -> &BTreeMap<u32, Consenter> {
+        &self.consenters
     }
 
     /// What all nodes must be able to do, such as `V2_0`.
@@ -248,17 +255,20 @@ impl ChannelConfig {
 
 impl ChannelConfig {
     /// That the channel's orderers made `block`: its data is what the header says, and the signatures satisfy the
-    /// policy for blocks. A first block has no signatures, and those of BFT orderers are not looked at yet.
+    /// policy for blocks. Those of BFT orderers name a consenter by its number. A first block has no signatures.
     ///
     /// # Errors
     /// [`ConfigError::Block`] for a block that contradicts itself, [`ConfigError::Forged`] when signatures lack.
     pub fn check_block(&self, block: &Block) -> Result<(), ConfigError> {
         block.check_data()?;
         let signatures = crate::fabric::block::signatures(block.raw())?;
-        let signers = self.signers(signatures.iter().map(|item| SignedData {
-            creator: &item.creator,
-            data: &item.signed,
-            signature: &item.signature,
+        let signers = self.signers(signatures.iter().filter_map(|item| {
+            let creator = match item.consenter {
+                // Whoever is no consenter has not signed.
+                Some(number) => self.consenters.get(&number)?.creator(),
+                None => &item.creator,
+            };
+            Some(SignedData { creator, data: &item.signed, signature: &item.signature })
         }));
         self.policies
             .evaluate("/Channel/Orderer/BlockValidation", &signers)

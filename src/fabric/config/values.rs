@@ -1,11 +1,14 @@
 //! The orderers' settings.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message as _;
 
 use super::{ConfigError, Group};
-use crate::pb::orderer;
+use crate::pb::msp::SerializedIdentity;
+use crate::pb::{common, orderer};
 
 /// When a block is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,36 @@ impl Consensus {
         let kind: orderer::ConsensusType = orderer.required("ConsensusType")?;
         let maintenance = super::in_maintenance(&kind);
         Ok(Self { kind: kind.r#type, metadata: kind.metadata, maintenance })
+    }
+}
+
+/// An orderer that takes part in Byzantine fault tolerant consensus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consenter {
+    /// Its organization.
+    pub msp_id: String,
+    /// Where it is, host and port.
+    pub address: (String, u32),
+    creator: Bytes,
+}
+
+impl Consenter {
+    /// Its serialized identity, with which it signs.
+    pub fn creator(&self) -> &Bytes {
+        &self.creator
+    }
+
+    pub(super) fn read_all(orderer: &Group<'_>) -> Result<BTreeMap<u32, Self>, ConfigError> {
+        let all: Option<common::Orderers> = orderer.value("Orderers")?;
+        let mut consenters = BTreeMap::new();
+        for one in all.unwrap_or_default().consenter_mapping {
+            let creator = SerializedIdentity { mspid: one.msp_id.clone(), id_bytes: one.identity };
+            let creator = creator.encode_to_vec().into();
+            let consenter = Self { msp_id: one.msp_id, address: (one.host, one.port), creator };
+            // The first with a number is the one that counts.
+            consenters.entry(one.id).or_insert(consenter);
+        }
+        Ok(consenters)
     }
 }
 
