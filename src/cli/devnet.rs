@@ -49,6 +49,9 @@ pub(super) struct Up {
     /// Forget what the folder has, and start anew
     #[arg(long)]
     fresh: bool,
+    /// Let only clients in that show a TLS certificate of one of the organizations
+    #[arg(long)]
+    mtls: bool,
     /// Leave the OpsSC contracts out
     #[arg(long)]
     bare: bool,
@@ -64,7 +67,8 @@ pub(super) fn run(command: DevnetCommand) -> anyhow::Result<Exit> {
         .keep(true)
         .anew(up.fresh)
         .batch_timeout(Duration::from_millis(up.batch_timeout))
-        .base_port(up.base_port);
+        .base_port(up.base_port)
+        .mutual_tls(up.mtls);
     if let Some(orgs) = up.orgs {
         builder = builder.organizations(orgs);
     }

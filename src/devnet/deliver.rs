@@ -20,6 +20,7 @@ use tonic::Streaming;
 use super::access::Signed;
 use super::faults::Faults;
 use super::ledger::BlockStore;
+use super::listener::Connection;
 use crate::pb::common::{Block, ChannelHeader, Envelope, HeaderType, Payload, SignatureHeader, Status};
 use crate::pb::orderer::seek_info::{SeekBehavior, SeekContentType};
 use crate::pb::orderer::{SeekInfo, seek_position};
@@ -49,8 +50,8 @@ pub(crate) trait Render: Send + Sync + 'static {
     /// What the service sends.
     type Response: Send + 'static;
 
-    /// A block.
-    fn block(&self, channel: &str, block: &Block) -> Self::Response;
+    /// A block, as far as `reader` may see it.
+    fn block(&self, channel: &str, block: &Block, reader: &Signed) -> Self::Response;
 
     /// How it ended.
     fn status(&self, status: Status) -> Self::Response;
@@ -63,7 +64,7 @@ pub(crate) type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, tonic::Status
 pub(crate) fn serve<R, L>(
     workers: &Workers,
     faults: &Faults,
-    mut requests: Streaming<Envelope>,
+    request: tonic::Request<Streaming<Envelope>>,
     lookup: L,
     render: R,
 ) -> Responses<R::Response>
@@ -73,9 +74,11 @@ where
 {
     let (responses, receiver) = mpsc::channel(BUFFERED);
     let faults = faults.clone();
+    let connection = request.extensions().get::<Connection>().cloned();
+    let mut requests = request.into_inner();
     workers.spawn("deliver", async move {
         while let Some(Ok(envelope)) = requests.next().await {
-            let status = deliver(&envelope, &faults, &lookup, &render, &responses).await;
+            let status = deliver(&envelope, connection.as_ref(), &faults, &lookup, &render, &responses).await;
             let Some(status) = status else { break };
             if responses.send(Ok(render.status(status))).await.is_err() || status != Status::Success {
                 break;
@@ -92,14 +95,15 @@ struct Request {
     signed: Signed,
 }
 
-fn parse(envelope: &Envelope, now: SystemTime) -> Option<Request> {
+fn parse(envelope: &Envelope, connection: Option<&Connection>, now: SystemTime) -> Option<Request> {
     let payload = Payload::decode(envelope.payload.clone()).ok()?;
     let header = payload.header?;
     let channel = ChannelHeader::decode(header.channel_header).ok()?;
     let signature = SignatureHeader::decode(header.signature_header).ok()?;
     let sent = channel.timestamp.as_ref().and_then(|time| SystemTime::try_from(*time).ok())?;
     let apart = now.duration_since(sent).or_else(|_| sent.duration_since(now)).ok()?;
-    (apart <= TIME_WINDOW).then(|| Request {
+    let is_bound = connection.is_none_or(|connection| connection.is_bound(&channel.tls_cert_hash));
+    (apart <= TIME_WINDOW && is_bound).then(|| Request {
         channel: channel.channel_id,
         seek: payload.data,
         signed: Signed {
@@ -113,12 +117,13 @@ fn parse(envelope: &Envelope, now: SystemTime) -> Option<Request> {
 /// Delivers what one request asks for. `None` when the client has gone.
 async fn deliver<R: Render>(
     envelope: &Envelope,
+    connection: Option<&Connection>,
     faults: &Faults,
     lookup: &(impl Fn(&str) -> Option<Arc<dyn Feed>> + Send + Sync),
     render: &R,
     responses: &mpsc::Sender<Result<R::Response, tonic::Status>>,
 ) -> Option<Status> {
-    let Some(request) = parse(envelope, faults.now()) else { return Some(Status::BadRequest) };
+    let Some(request) = parse(envelope, connection, faults.now()) else { return Some(Status::BadRequest) };
     let Some(feed) = lookup(&request.channel) else { return Some(Status::NotFound) };
     let Ok(seek) = SeekInfo::decode(request.seek) else { return Some(Status::BadRequest) };
     if !feed.may_read(&request.signed) {
@@ -157,9 +162,9 @@ async fn deliver<R: Render>(
         let response = match seek.content_type() {
             SeekContentType::HeaderWithSig if !is_config(&block) => {
                 let header = Block { header: block.header.clone(), data: None, metadata: block.metadata.clone() };
-                render.block(&request.channel, &header)
+                render.block(&request.channel, &header, &request.signed)
             }
-            _ => render.block(&request.channel, &block),
+            _ => render.block(&request.channel, &block, &request.signed),
         };
         responses.send(Ok(response)).await.ok()?;
         if number == stop {

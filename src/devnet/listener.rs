@@ -12,10 +12,14 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use rustls::RootCertStore;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
+use sha2::{Digest as _, Sha256};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -83,36 +87,114 @@ pub(crate) fn port_of(listener: &TcpListener) -> Result<u16, ListenError> {
     listener.local_addr().map(|address| address.port()).map_err(|source| ListenError::Bind { address: unknown, source })
 }
 
-/// What a listener shows to clients, and speaks with them (`h2`, `http/1.1`). With `client_roots`, in PEM, it lets only
-/// those in that show a certificate of them.
+/// What a listener wants of its clients.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Clients<'a> {
+    /// They may show a certificate, whose it ever is: messages can be bound to it.
+    Asked,
+    /// They must show a certificate of these roots, in PEM.
+    Proven(&'a str),
+}
+
+/// What a listener shows to clients, and speaks with them (`h2`, `http/1.1`).
 pub(crate) fn tls_acceptor(
     certificate_pem: &str,
     key_pem: &str,
-    client_roots: Option<&str>,
+    clients: Clients<'_>,
     protocol: &str,
-) -> Result<TlsAcceptor, ListenError> {
+) -> Result<Acceptor, ListenError> {
     let certificates = pem_certificates(certificate_pem)?;
     let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(ListenError::Pem)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(ListenError::Tls)?;
-    let builder = match client_roots {
-        None => builder.with_no_client_auth(),
-        Some(pem) => {
+    let verifier: Arc<dyn ClientCertVerifier> = match clients {
+        Clients::Asked => Arc::new(Anybody(provider)),
+        Clients::Proven(pem) => {
             let mut roots = RootCertStore::empty();
             for certificate in pem_certificates(pem)? {
                 roots.add(certificate).map_err(ListenError::Tls)?;
             }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .build()
-                .map_err(|error| ListenError::Tls(rustls::Error::General(error.to_string())))?;
-            builder.with_client_cert_verifier(verifier)
+                .map_err(|error| ListenError::Tls(rustls::Error::General(error.to_string())))?
         }
     };
+    let builder = builder.with_client_cert_verifier(verifier);
     let mut config = builder.with_single_cert(certificates, key).map_err(ListenError::Tls)?;
     config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    let is_mutual = matches!(clients, Clients::Proven(_));
+    Ok(Acceptor { tls: TlsAcceptor::from(Arc::new(config)), is_mutual })
+}
+
+/// Takes connections over TLS.
+#[derive(Clone)]
+pub(crate) struct Acceptor {
+    tls: TlsAcceptor,
+    /// Whether clients must show a certificate.
+    is_mutual: bool,
+}
+
+/// Lets everybody in, and notes what certificate they have the key of, as nodes do that do not demand one.
+#[derive(Debug)]
+struct Anybody(Arc<rustls::crypto::CryptoProvider>);
+
+impl ClientCertVerifier for Anybody {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The TLS connection on which a request came; goes with every request as an extension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Connection {
+    /// SHA-256 of the client's certificate, if it showed one.
+    pub(crate) certificate_hash: Option<[u8; 32]>,
+    /// Whether clients must show one here.
+    pub(crate) is_mutual: bool,
+}
+
+impl Connection {
+    /// Whether a message that claims to be bound to the certificate with the hash `claimed` may come this way.
+    pub(crate) fn is_bound(&self, claimed: &[u8]) -> bool {
+        !self.is_mutual || self.certificate_hash.is_some_and(|hash| hash[..] == *claimed)
+    }
 }
 
 fn pem_certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, ListenError> {
@@ -120,21 +202,28 @@ fn pem_certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, ListenErr
 }
 
 /// Serves the gRPC services `routes` until `workers` are cancelled, which also breaks all connections.
-pub(crate) fn serve(listener: TcpListener, tls: TlsAcceptor, routes: Routes, faults: Faults, workers: &Workers) {
+pub(crate) fn serve(listener: TcpListener, tls: Acceptor, routes: Routes, faults: Faults, workers: &Workers) {
     let routes = TowerToHyperService::new(routes.prepare());
     let inside = workers.clone();
-    accept(listener, tls, workers, move |stream| {
+    let is_mutual = tls.is_mutual;
+    accept(listener, tls.tls, workers, move |stream| {
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let certificate_hash = shown.map(|certificate| Sha256::digest(certificate).into());
+        let connection = Connection { certificate_hash, is_mutual };
         let mut http = hyper::server::conn::http2::Builder::new(OnWorkers(inside.clone()));
         http.timer(TokioTimer::new()).max_concurrent_streams(2500);
         let (routes, faults) = (routes.clone(), faults.clone());
-        let service = service_fn(move |request| disturb::call(routes.clone(), faults.clone(), request));
+        let service = service_fn(move |mut request| {
+            request.extensions_mut().insert(connection.clone());
+            disturb::call(routes.clone(), faults.clone(), request)
+        });
         async move { http.serve_connection(TokioIo::new(stream), service).await }
     });
 }
 
 /// Serves an orderer's administrators over HTTP until `workers` are cancelled.
-pub(crate) fn serve_admin(listener: TcpListener, tls: TlsAcceptor, orderer: Arc<Orderer>, workers: &Workers) {
-    accept(listener, tls, workers, move |stream| {
+pub(crate) fn serve_admin(listener: TcpListener, tls: Acceptor, orderer: Arc<Orderer>, workers: &Workers) {
+    accept(listener, tls.tls, workers, move |stream| {
         let orderer = Arc::clone(&orderer);
         let service = service_fn(move |request| {
             let orderer = Arc::clone(&orderer);

@@ -21,6 +21,8 @@ pub(crate) struct Profile<'a> {
     pub(crate) msp_id: &'a str,
     pub(crate) peers: Vec<ProfileNode<'a>>,
     pub(crate) orderers: Vec<ProfileNode<'a>>,
+    /// The TLS certificate and key that clients show, where nodes demand them.
+    pub(crate) client: Option<(&'a Path, &'a Path)>,
 }
 
 impl Profile<'_> {
@@ -39,7 +41,7 @@ impl Profile<'_> {
                 .collect::<serde_json::Map<_, _>>()
                 .into()
         };
-        json!({
+        let mut profile = json!({
             "name": format!("devnet-{}", self.organization.to_lowercase()),
             "version": "1.0.0",
             "client": {
@@ -54,7 +56,12 @@ impl Profile<'_> {
             },
             "peers": nodes(&self.peers),
             "orderers": nodes(&self.orderers),
-        })
+        });
+        if let Some((certificate, key)) = self.client {
+            let pair = json!({ "cert": { "path": certificate }, "key": { "path": key } });
+            profile["client"]["tlsCerts"] = json!({ "client": pair });
+        }
+        profile
     }
 
     /// Writes the profile in both notations.
@@ -94,6 +101,7 @@ pub(crate) struct CommandLine<'a> {
     pub(crate) orderer_admin: &'a str,
     pub(crate) admin_tls_certificate: &'a Path,
     pub(crate) admin_tls_key: &'a Path,
+    pub(crate) mutual_tls: bool,
 }
 
 /// Writes the settings that Fabric's `peer` command needs in any case into `folder`.
@@ -104,18 +112,21 @@ pub(crate) fn write_core(folder: &Path) -> Result<(), FileError> {
 impl CommandLine<'_> {
     /// Writes a script to be sourced; `config` is where `core.yaml` lies.
     pub(crate) fn write(&self, script: &Path, config: &Path) -> Result<(), FileError> {
+        let (certificate, key) = (self.admin_tls_certificate.display(), self.admin_tls_key.display());
+        let client = match self.mutual_tls {
+            true => format!(" --clientauth --certfile {certificate} --keyfile {key}"),
+            false => String::new(),
+        };
         let orderer = format!(
-            "-o {} --tls --cafile {} --ordererTLSHostnameOverride {}",
+            "-o {} --tls --cafile {} --ordererTLSHostnameOverride {}{client}",
             self.orderer,
             self.orderer_tls_ca.display(),
             self.orderer_fqdn
         );
         let osnadmin = format!(
-            "-o {} --ca-file {} --client-cert {} --client-key {}",
+            "-o {} --ca-file {} --client-cert {certificate} --client-key {key}",
             self.orderer_admin,
             self.orderer_tls_ca.display(),
-            self.admin_tls_certificate.display(),
-            self.admin_tls_key.display(),
         );
         let lines = [
             ("FABRIC_CFG_PATH", config.display().to_string()),
@@ -124,6 +135,9 @@ impl CommandLine<'_> {
             ("CORE_PEER_ADDRESS", self.peer.to_owned()),
             ("CORE_PEER_TLS_ENABLED", "true".to_owned()),
             ("CORE_PEER_TLS_ROOTCERT_FILE", self.peer_tls_ca.display().to_string()),
+            ("CORE_PEER_TLS_CLIENTAUTHREQUIRED", self.mutual_tls.to_string()),
+            ("CORE_PEER_TLS_CLIENTCERT_FILE", certificate.to_string()),
+            ("CORE_PEER_TLS_CLIENTKEY_FILE", key.to_string()),
             ("ORDERER_ARGS", orderer),
             ("OSNADMIN_ARGS", osnadmin),
         ];

@@ -19,7 +19,7 @@ fn profile_node<'a>(node: &'a NodeAddress, tls_ca_pem: &'a str) -> ProfileNode<'
     ProfileNode { fqdn: &node.fqdn, address: &node.address, tls_ca_pem }
 }
 
-pub(super) fn write_profiles(folder: &Path, made: &[MadeOrganization]) -> Result<(), DevnetError> {
+pub(super) fn write_profiles(folder: &Path, made: &[MadeOrganization], mutual_tls: bool) -> Result<(), DevnetError> {
     let cli = folder.join("cli");
     profile::write_core(&cli)?;
     for (index, own) in made.iter().enumerate() {
@@ -27,11 +27,13 @@ pub(super) fn write_profiles(folder: &Path, made: &[MadeOrganization]) -> Result
         let orderers = std::iter::once(own)
             .chain(others)
             .flat_map(|made| made.organization.orderers.iter().map(|node| profile_node(node, &made.tls_ca_pem)));
+        let client = (own.organization.admin_tls_certificate.as_path(), own.organization.admin_tls_key.as_path());
         let profile = Profile {
             organization: &own.organization.name,
             msp_id: own.organization.msp_id.as_str(),
             peers: own.organization.peers.iter().map(|node| profile_node(node, &own.tls_ca_pem)).collect(),
             orderers: orderers.collect(),
+            client: mutual_tls.then_some(client),
         };
         profile.write(&own.organization.connection_profile, &own.organization.connection_profile_json)?;
         let orderer = &own.organization.orderers[0];
@@ -46,6 +48,7 @@ pub(super) fn write_profiles(folder: &Path, made: &[MadeOrganization]) -> Result
             orderer_admin: orderer.admin.as_deref().unwrap_or_default(),
             admin_tls_certificate: &own.organization.admin_tls_certificate,
             admin_tls_key: &own.organization.admin_tls_key,
+            mutual_tls,
         }
         .write(&own.organization.environment, &cli)?;
     }

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 use tonic::service::Routes;
 
 use super::NodeAddress;
@@ -11,7 +10,7 @@ use super::follow;
 use super::neighbours::Neighbours;
 use crate::devnet::error::DevnetError;
 use crate::devnet::faults::Faults;
-use crate::devnet::listener::{self, MAX_MESSAGE_BYTES};
+use crate::devnet::listener::{self, Acceptor, MAX_MESSAGE_BYTES};
 use crate::devnet::orderer::{Chains, Orderer, OrdererService};
 use crate::devnet::peer::{Peer, Topology};
 use crate::pb::common::Block;
@@ -27,7 +26,7 @@ pub(super) enum Role {
 /// Where an orderer listens for its administrators.
 pub(super) struct Admin {
     pub(super) port: u16,
-    pub(super) tls: TlsAcceptor,
+    pub(super) tls: Acceptor,
 }
 
 /// The ports that a node holds before it serves.
@@ -41,7 +40,7 @@ pub(super) struct Listeners {
 pub(super) struct Node {
     pub(super) address: NodeAddress,
     pub(super) port: u16,
-    pub(super) tls: TlsAcceptor,
+    pub(super) tls: Acceptor,
     pub(super) role: Role,
     /// The ordering service, which a peer follows.
     pub(super) chains: Arc<Chains>,

@@ -32,6 +32,7 @@ pub struct Builder {
     pub(super) base_port: Option<u16>,
     pub(super) keep: bool,
     pub(super) anew: bool,
+    pub(super) mutual_tls: bool,
 }
 
 impl std::fmt::Debug for Builder {
@@ -59,6 +60,7 @@ impl Builder {
             base_port: None,
             keep: false,
             anew: false,
+            mutual_tls: false,
         }
     }
 
@@ -133,6 +135,14 @@ impl Builder {
     #[must_use]
     pub fn anew(mut self, anew: bool) -> Self {
         self.anew = anew;
+        self
+    }
+
+    /// Whether nodes let only those in that show a TLS certificate of one of the organizations: not unless said.
+    /// Profiles carry such a certificate then.
+    #[must_use]
+    pub fn mutual_tls(mut self, on: bool) -> Self {
+        self.mutual_tls = on;
         self
     }
 

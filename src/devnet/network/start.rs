@@ -15,7 +15,7 @@ use crate::devnet::error::DevnetError;
 use crate::devnet::files::{self, FileError};
 use crate::devnet::genesis::Member;
 use crate::devnet::ledger::PrivateStore;
-use crate::devnet::listener;
+use crate::devnet::listener::{self, Acceptor, Clients};
 use crate::devnet::orderer::{Chains, Orderer};
 use crate::devnet::peer::{Contracts, Hosts, Peer};
 use crate::devnet::storage::Store;
@@ -24,7 +24,6 @@ use crate::fabric::identity::{Certificate, Msp, MspVersion, SigningIdentity};
 use crate::fabric::names::{ChannelName, MspId};
 use crate::fabric::tx::Nonce;
 use crate::runtime::Workers;
-use tokio_rustls::TlsAcceptor;
 
 /// By this file a folder is known to be ours.
 pub(super) const MARKER: &str = "network.json";
@@ -91,7 +90,9 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
     for index in 0..plan.organizations {
         made.push(made::organization(&plan, &folder, index).await?);
     }
-    describe::write_profiles(&folder, &made)?;
+    let mutual_tls = plan.builder.mutual_tls;
+    describe::write_profiles(&folder, &made, mutual_tls)?;
+    let client_roots = mutual_tls.then(|| made.iter().map(|made| made.tls_ca_pem.as_str()).collect());
 
     let workers = Workers::new();
     // Until all is well, whatever runs already ends with this function.
@@ -109,6 +110,7 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
         contracts: Arc::clone(&contracts),
         hosts: Arc::default(),
         neighbours: Arc::default(),
+        client_roots,
     };
     let (members, rest) = split(made);
     let (nodes, organizations) = nodes(rest, &members, &commons, &workers)?;
@@ -159,7 +161,7 @@ fn nodes(
             }
             let admin = Admin {
                 port: made.admin_port.unwrap_or_default(),
-                tls: tls(&made, Some(&organization.tls_ca_pem), "http/1.1")?,
+                tls: tls(&made, Clients::Proven(&organization.tls_ca_pem), "http/1.1")?,
             };
             nodes.push(node(made, Role::Orderer(orderer, admin), commons, workers)?);
         }
@@ -182,6 +184,8 @@ struct Commons {
     hosts: Arc<Hosts>,
     private: Arc<PrivateStore>,
     neighbours: Arc<Neighbours>,
+    /// Whose certificates clients must show, where they must show one.
+    client_roots: Option<String>,
 }
 
 fn peer(made: &Made, member: &Member, commons: &Commons, workers: &Workers) -> Result<Arc<Peer>, DevnetError> {
@@ -218,15 +222,16 @@ struct Rest {
 
 /// Starts one node on the listener that waits for it.
 fn node(made: Made, role: Role, commons: &Commons, workers: &Workers) -> Result<Node, DevnetError> {
-    let tls = tls(&made, None, "h2")?;
+    let clients = commons.client_roots.as_deref().map_or(Clients::Asked, Clients::Proven);
+    let tls = tls(&made, clients, "h2")?;
     let chains = Arc::clone(&commons.chains);
     let node = Node { address: made.address, port: made.port, tls, role, chains, running: Mutex::default() };
     node.start(made.listeners, workers);
     Ok(node)
 }
 
-fn tls(made: &Made, client_roots: Option<&str>, protocol: &str) -> Result<TlsAcceptor, DevnetError> {
-    listener::tls_acceptor(&made.crypto.tls_certificate_pem, made.crypto.tls_key.pem(), client_roots, protocol)
+fn tls(made: &Made, clients: Clients<'_>, protocol: &str) -> Result<Acceptor, DevnetError> {
+    listener::tls_acceptor(&made.crypto.tls_certificate_pem, made.crypto.tls_key.pem(), clients, protocol)
         .map_err(|source| DevnetError::Listen { node: made.address.name.clone(), source })
 }
 

@@ -11,6 +11,7 @@ use tonic::{Request, Streaming, async_trait};
 
 use super::chain::Refusal;
 use super::participation::Orderer;
+use crate::devnet::access::Signed;
 use crate::devnet::deliver::{self, Feed, Render, Responses};
 use crate::pb::common::{Block, ChannelHeader, Envelope, Payload, Status};
 use crate::pb::orderer::atomic_broadcast_server::AtomicBroadcast;
@@ -29,7 +30,7 @@ struct Blocks;
 impl Render for Blocks {
     type Response = DeliverResponse;
 
-    fn block(&self, _channel: &str, block: &Block) -> DeliverResponse {
+    fn block(&self, _channel: &str, block: &Block, _reader: &Signed) -> DeliverResponse {
         DeliverResponse { r#type: Some(deliver_response::Type::Block(block.clone())) }
     }
 
@@ -92,6 +93,6 @@ impl AtomicBroadcast for OrdererService {
         let orderer = Arc::clone(&self.orderer);
         let lookup = move |channel: &str| orderer.chain(channel).map(|chain| chain as Arc<dyn Feed>);
         let faults = self.orderer.faults();
-        Ok(tonic::Response::new(deliver::serve(&self.workers, faults, request.into_inner(), lookup, Blocks)))
+        Ok(tonic::Response::new(deliver::serve(&self.workers, faults, request, lookup, Blocks)))
     }
 }

@@ -1,13 +1,13 @@
 //! A channel that the peer is in: its ledger, and what its configuration allows to whom.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::context::Refused;
+use super::proposal::is_expired;
 use crate::devnet::access::{Access, Signed};
 use crate::devnet::deliver::Feed;
+use crate::devnet::faults::Faults;
 use crate::devnet::ledger::{BlockStore, Ledger};
-use crate::fabric::identity::{Certificate, Creator};
 use crate::pb::common::Block;
 
 /// The policy of those who may read.
@@ -21,6 +21,8 @@ pub(crate) struct PeerChannel {
     ledger: Arc<Ledger>,
     /// What was made of the configuration block of that number.
     access: Mutex<(u64, Arc<Access>)>,
+    /// The peer's, for its clock.
+    faults: Faults,
 }
 
 fn number(block: &Block) -> u64 {
@@ -29,10 +31,10 @@ fn number(block: &Block) -> u64 {
 
 impl PeerChannel {
     /// The channel of `ledger`.
-    pub(super) fn new(ledger: Arc<Ledger>) -> Result<Self, Refused> {
+    pub(super) fn new(ledger: Arc<Ledger>, faults: Faults) -> Result<Self, Refused> {
         let block = ledger.config_block();
         let access = Access::from_block(&block).map_err(|error| Refused(error.to_string()))?;
-        Ok(Self { ledger, access: Mutex::new((number(&block), Arc::new(access))) })
+        Ok(Self { ledger, access: Mutex::new((number(&block), Arc::new(access))), faults })
     }
 
     /// Its ledger.
@@ -61,13 +63,7 @@ impl Feed for PeerChannel {
     }
 
     fn may_read(&self, signed: &Signed) -> bool {
-        !is_expired(&signed.identity) && self.access().evaluate(READERS, std::slice::from_ref(signed)).is_ok()
+        !is_expired(&signed.identity, self.faults.now())
+            && self.access().evaluate(READERS, std::slice::from_ref(signed)).is_ok()
     }
-}
-
-/// Whether the certificate of `creator` has expired; what cannot be read has not.
-pub(super) fn is_expired(creator: &[u8]) -> bool {
-    let certificate = Creator::decode(creator).ok().and_then(|it| Certificate::from_pem(&it.certificate_pem).ok());
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    certificate.is_some_and(|certificate| u64::try_from(certificate.not_after()).is_ok_and(|end| end < now))
 }

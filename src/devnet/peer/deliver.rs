@@ -1,4 +1,4 @@
-//! `protos.Deliver`: committed blocks, whole or filtered.
+//! `protos.Deliver`: committed blocks, whole, filtered, or with the private data that the client may see.
 //!
 //! Not here: seeking, waiting and the right to read ([`devnet::deliver`](crate::devnet::deliver)).
 //!
@@ -10,12 +10,16 @@ use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::Peer;
+use crate::devnet::access::Signed;
 use crate::devnet::deliver::{self, Feed, Render, Responses};
-use crate::pb::common::{self, Block, BlockMetadataIndex, ChannelHeader, Envelope, HeaderType, Payload};
+use crate::fabric::policy;
+use crate::pb::common::{
+    self, Block, BlockMetadataIndex, ChannelHeader, Envelope, HeaderType, Payload, SignaturePolicyEnvelope,
+};
 use crate::pb::protos::deliver_response::Type;
 use crate::pb::protos::deliver_server::Deliver;
 use crate::pb::protos::{
-    self, ChaincodeAction, ChaincodeActionPayload, ChaincodeEvent, DeliverResponse, FilteredBlock,
+    self, BlockAndPrivateData, ChaincodeAction, ChaincodeActionPayload, ChaincodeEvent, DeliverResponse, FilteredBlock,
     FilteredChaincodeAction, FilteredTransaction, FilteredTransactionActions, ProposalResponsePayload, Transaction,
     TxValidationCode, filtered_transaction,
 };
@@ -40,7 +44,7 @@ fn status(status: common::Status) -> DeliverResponse {
 impl Render for Whole {
     type Response = DeliverResponse;
 
-    fn block(&self, _: &str, block: &Block) -> DeliverResponse {
+    fn block(&self, _: &str, block: &Block, _: &Signed) -> DeliverResponse {
         DeliverResponse { r#type: Some(Type::Block(block.clone())) }
     }
 
@@ -52,7 +56,7 @@ impl Render for Whole {
 impl Render for Filtered {
     type Response = DeliverResponse;
 
-    fn block(&self, channel: &str, block: &Block) -> DeliverResponse {
+    fn block(&self, channel: &str, block: &Block, _: &Signed) -> DeliverResponse {
         match filtered(channel, block) {
             Ok(block) => DeliverResponse { r#type: Some(Type::FilteredBlock(block)) },
             Err(error) => {
@@ -67,10 +71,35 @@ impl Render for Filtered {
     }
 }
 
+/// Blocks with what is private in them, for those who may read the collections.
+struct WithPrivateData(Arc<Peer>);
+
+impl Render for WithPrivateData {
+    type Response = DeliverResponse;
+
+    fn block(&self, channel: &str, block: &Block, reader: &Signed) -> DeliverResponse {
+        let number = block.header.as_ref().map_or(0, |header| header.number);
+        let private_data = self.0.channel(channel).map(|channel| {
+            let reader = channel.access().verify(reader).ok();
+            let may_read = |policy: &SignaturePolicyEnvelope| {
+                reader.as_ref().is_some_and(|reader| policy::evaluate(policy, std::slice::from_ref(reader)))
+            };
+            channel.ledger().private_data(number, may_read)
+        });
+        let with_data =
+            BlockAndPrivateData { block: Some(block.clone()), private_data_map: private_data.unwrap_or_default() };
+        DeliverResponse { r#type: Some(Type::BlockAndPrivateData(with_data)) }
+    }
+
+    fn status(&self, ended: common::Status) -> DeliverResponse {
+        status(ended)
+    }
+}
+
 impl Delivering {
     fn serve(
         &self,
-        envelopes: Streaming<Envelope>,
+        envelopes: Request<Streaming<Envelope>>,
         render: impl Render<Response = DeliverResponse>,
     ) -> Responses<DeliverResponse> {
         let peer = Arc::clone(&self.peer);
@@ -86,21 +115,21 @@ impl Deliver for Delivering {
     type DeliverWithPrivateDataStream = Responses<DeliverResponse>;
 
     async fn deliver(&self, request: Request<Streaming<Envelope>>) -> Result<Response<Self::DeliverStream>, Status> {
-        Ok(Response::new(self.serve(request.into_inner(), Whole)))
+        Ok(Response::new(self.serve(request, Whole)))
     }
 
     async fn deliver_filtered(
         &self,
         request: Request<Streaming<Envelope>>,
     ) -> Result<Response<Self::DeliverFilteredStream>, Status> {
-        Ok(Response::new(self.serve(request.into_inner(), Filtered)))
+        Ok(Response::new(self.serve(request, Filtered)))
     }
 
     async fn deliver_with_private_data(
         &self,
-        _: Request<Streaming<Envelope>>,
+        request: Request<Streaming<Envelope>>,
     ) -> Result<Response<Self::DeliverWithPrivateDataStream>, Status> {
-        Err(Status::unimplemented("this network does not deliver private data"))
+        Ok(Response::new(self.serve(request, WithPrivateData(Arc::clone(&self.peer)))))
     }
 }
 

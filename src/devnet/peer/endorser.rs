@@ -13,10 +13,9 @@ use tonic::{Request, Status, async_trait};
 
 use super::Peer;
 use super::call::{Call, Simulated};
-use super::channel::is_expired;
 use super::context::{Answer, Refused};
 use super::interest;
-use super::proposal::{UnpackedProposal, shown};
+use super::proposal::{UnpackedProposal, check_time, shown};
 use super::resolve::{failure, is_system};
 use crate::devnet::access::IdentityRefused;
 use crate::fabric::identity::Signer as _;
@@ -32,6 +31,23 @@ const ERROR_THRESHOLD: i32 = 400;
 /// From here on the contract says that it failed, and its answer is passed on with what it read and wrote.
 const ERROR: i32 = 500;
 
+/// A proposal that was not executed at all. A peer's own gateway tells the two apart, clients do not.
+#[derive(Debug)]
+pub(super) enum Rejected {
+    /// By what stands before the endorser.
+    Before(Refused),
+    /// By the endorser.
+    Checked(Refused),
+}
+
+impl Rejected {
+    /// Why.
+    pub(super) fn into_text(self) -> String {
+        let (Self::Before(Refused(text)) | Self::Checked(Refused(text))) = self;
+        text
+    }
+}
+
 /// The service of a peer.
 #[derive(Debug)]
 pub(super) struct Endorsing(pub(super) Arc<Peer>);
@@ -43,23 +59,21 @@ impl Endorser for Endorsing {
         request: Request<SignedProposal>,
     ) -> Result<tonic::Response<ProposalResponse>, Status> {
         let response = self.0.process(request.into_inner()).await;
-        response.map(tonic::Response::new).map_err(|error| Status::unknown(error.0))
+        response.map(tonic::Response::new).map_err(|rejected| Status::unknown(rejected.into_text()))
     }
 }
 
 impl Peer {
     /// What the peer says to a proposal. What is wrong with the proposal itself is an error.
-    pub(super) async fn process(self: &Arc<Self>, signed: SignedProposal) -> Result<ProposalResponse, Refused> {
-        let proposal = UnpackedProposal::unpack(signed)?;
-        if is_expired(&proposal.signature_header.creator) {
-            return Err(Refused::new("proposal client identity expired"));
-        }
+    pub(super) async fn process(self: &Arc<Self>, signed: SignedProposal) -> Result<ProposalResponse, Rejected> {
+        check_time(&signed, self.faults().now()).map_err(Rejected::Before)?;
+        let proposal = UnpackedProposal::unpack(signed).map_err(Rejected::Checked)?;
         if !proposal.channel().is_empty() && self.channel(proposal.channel()).is_none() {
             let channel = shown(proposal.channel());
             let response = Some(failure(format!("channel '{channel}' not found")));
             return Ok(ProposalResponse { response, ..ProposalResponse::default() });
         }
-        self.check_proposal(&proposal)?;
+        self.check_proposal(&proposal).map_err(Rejected::Checked)?;
         let proposal = Arc::new(proposal);
         Ok(self.endorse(&proposal).await.unwrap_or_else(|error| {
             tracing::debug!(peer = %self.name(), channel = %proposal.channel(), chaincode = %proposal.chaincode,

@@ -144,7 +144,8 @@ impl Peer {
         let ledger = Ledger::create(genesis, Arc::clone(&self.private), self.msp_id.clone())
             .map_err(|error| JoinError::Genesis(error.to_string()))?;
         let name = ledger.channel().clone();
-        let channel = PeerChannel::new(Arc::new(ledger)).map_err(|error| JoinError::Genesis(error.0))?;
+        let channel =
+            PeerChannel::new(Arc::new(ledger), self.faults.clone()).map_err(|error| JoinError::Genesis(error.0))?;
         let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
         if channels.contains_key(&name) {
             return Err(JoinError::Joined(name));

@@ -6,15 +6,20 @@
 //! Source: Fabric 3.1.5 `core/endorser/msgvalidation.go`.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 
 use super::context::Refused;
+use crate::fabric::identity::{Certificate, Creator};
 use crate::fabric::names::TxId;
 use crate::pb::common::{ChannelHeader, Header, HeaderType, SignatureHeader};
 use crate::pb::protos;
+
+/// How far the clocks of client and peer may be apart.
+const TIME_WINDOW: Duration = Duration::from_mins(15);
 
 /// A signed proposal and what is in it.
 #[derive(Debug, Clone)]
@@ -34,6 +39,30 @@ pub(crate) struct UnpackedProposal {
 /// Decodes one message, and names it where that fails.
 pub(crate) fn decode<M: Message + Default>(name: &str, bytes: &Bytes) -> Result<M, Refused> {
     M::decode(bytes.clone()).map_err(|error| Refused(format!("error unmarshaling {name}: {error}")))
+}
+
+/// That a proposal is of these days, and its client's certificate too: what stands before an endorser.
+pub(crate) fn check_time(signed: &protos::SignedProposal, now: SystemTime) -> Result<(), Refused> {
+    let failed = |what: &'static str| move |error: Refused| error.context(format_args!("failed parsing {what}"));
+    let proposal: protos::Proposal = decode("Proposal", &signed.proposal_bytes).map_err(failed("proposal"))?;
+    let header: Header = decode("Header", &proposal.header).map_err(failed("header"))?;
+    let signer: SignatureHeader =
+        decode("SignatureHeader", &header.signature_header).map_err(failed("signature header"))?;
+    if is_expired(&signer.creator, now) {
+        return Err(Refused::new("proposal client identity expired"));
+    }
+    let channel: ChannelHeader = decode("ChannelHeader", &header.channel_header).map_err(failed("channel header"))?;
+    let sent = SystemTime::try_from(channel.timestamp.unwrap_or_default()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let apart = now.duration_since(sent).or_else(|_| sent.duration_since(now)).unwrap_or(Duration::MAX);
+    if apart > TIME_WINDOW {
+        let shown = |time: SystemTime| prost_types::Timestamp { nanos: 0, ..time.into() };
+        return Err(Refused(format!(
+            "request unauthorized due to incorrect timestamp {}, peer time {}, peer.authentication.timewindow 15m0s",
+            shown(sent),
+            shown(now),
+        )));
+    }
+    Ok(())
 }
 
 impl UnpackedProposal {
@@ -109,6 +138,13 @@ impl UnpackedProposal {
         }
         Ok(())
     }
+}
+
+/// Whether the certificate of `creator` has expired; what cannot be read has not.
+pub(crate) fn is_expired(creator: &[u8], now: SystemTime) -> bool {
+    let certificate = Creator::decode(creator).ok().and_then(|it| Certificate::from_pem(&it.certificate_pem).ok());
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    certificate.is_some_and(|certificate| u64::try_from(certificate.not_after()).is_ok_and(|end| end < now))
 }
 
 /// A text of somebody else's, short enough for a message.

@@ -7,6 +7,7 @@ mod hostile;
 mod kept;
 mod ledger;
 mod participation;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Channels that administrators make while the network runs.
 
 use bytes::Bytes;
-use opssc::client::participation::{BlockId, ConsensusRelation, OrdererAdmin};
 use opssc::client::net::{ClientTls, Endpoint, Tls};
+use opssc::client::participation::{BlockId, ConsensusRelation, OrdererAdmin};
 use opssc::devnet::{Devnet, Organization};
 use opssc::fabric::names::ChannelName;
 use opssc::pb::common::Block;

@@ -24,6 +24,7 @@ use super::context::Refused;
 use super::proposal::shown;
 use crate::devnet::access::{Access, Signed, msp_config, value};
 use crate::devnet::lifecycle::state::LIFECYCLE;
+use crate::devnet::listener::Connection;
 use crate::fabric::identity::{Creator, Role, Signer as _};
 use crate::pb::common::{self, ConfigGroup, OrdererAddresses};
 use crate::pb::discovery::discovery_server::Discovery;
@@ -67,6 +68,7 @@ pub(super) struct Discovering {
 #[async_trait]
 impl Discovery for Discovering {
     async fn discover(&self, request: Request<SignedRequest>) -> Result<tonic::Response<discovery::Response>, Status> {
+        let connection = request.extensions().get::<Connection>().cloned();
         let SignedRequest { payload, signature } = request.into_inner();
         let request = discovery::Request::decode(payload.clone())
             .map_err(|error| Status::unknown(format!("failed parsing request: {error}")))?;
@@ -75,6 +77,14 @@ impl Discovery for Discovering {
         };
         if authentication.client_identity.is_empty() {
             return Err(Status::unknown("access denied, client identity wasn't supplied"));
+        }
+        // With TLS, nobody is answered without a certificate, be it whose it may.
+        if let Some(Connection { certificate_hash, .. }) = connection {
+            let hash = certificate_hash.ok_or_else(|| Status::unknown("client didn't send a TLS certificate"))?;
+            if hash[..] != *authentication.client_tls_cert_hash {
+                let text = "client claimed TLS hash doesn't match computed TLS hash from gRPC stream";
+                return Err(Status::unknown(text));
+            }
         }
         let signed = Signed { identity: authentication.client_identity, data: payload, signature };
         let results = request.queries.iter().map(|query| {

@@ -168,7 +168,7 @@ impl Gatekeeper {
             status::judge(
                 disturb::between_nodes(endorser.peer.faults(), answer)
                     .await
-                    .and_then(|answer| answer.map_err(|error| Status::unknown(error.0))),
+                    .and_then(|answer| answer.map_err(|rejected| Status::unknown(rejected.into_text()))),
             )
         };
         let answer = tokio::time::timeout(ENDORSEMENT_TIMEOUT, answer).await;

@@ -6,6 +6,7 @@ use prost::Message;
 use tonic::{Code, Status};
 
 use crate::devnet::peer::context::Refused;
+use crate::devnet::peer::endorser::Rejected;
 use crate::pb::gateway::ErrorDetail;
 use crate::pb::protos::ProposalResponse;
 
@@ -68,8 +69,12 @@ pub(super) fn judge(answer: Result<ProposalResponse, Status>) -> Result<Proposal
 }
 
 /// What the answer of the gateway's own peer amounts to, whose refusals are known for what they are.
-pub(super) fn judge_own(answer: Result<ProposalResponse, Refused>) -> Result<ProposalResponse, Failure> {
-    let refused = |Refused(message)| Failure { code: Code::FailedPrecondition, message, retry: false };
+pub(super) fn judge_own(answer: Result<ProposalResponse, Rejected>) -> Result<ProposalResponse, Failure> {
+    let refused = |rejected| match rejected {
+        // Without any response it looks like a broken connection.
+        Rejected::Before(Refused(message)) => Failure { code: Code::Unavailable, message, retry: true },
+        Rejected::Checked(Refused(message)) => Failure { code: Code::FailedPrecondition, message, retry: false },
+    };
     answer.map_err(refused).and_then(|response| judge(Ok(response)))
 }
 

@@ -38,7 +38,7 @@ async fn wrong_proposals_fail_the_call() {
     let error = async |proposal: SignedProposal| process(&org1.peer, proposal).await.unwrap_err();
 
     let rubbish = SignedProposal { proposal_bytes: Bytes::from_static(b"\xff"), signature: Bytes::new() };
-    assert!(error(rubbish).await.message().starts_with("error unmarshaling Proposal"));
+    assert!(error(rubbish).await.message().starts_with("failed parsing proposal: error unmarshaling Proposal"));
 
     let proposal = net.proposal(CHANNEL, &read, &org1.user);
     let said = error(sign(&proposal, &org2.user)).await;
@@ -55,6 +55,23 @@ async fn wrong_proposals_fail_the_call() {
 
     let nowhere = net.ask(0, "nowhere", &read).await;
     assert_eq!((nowhere.status, nowhere.message.as_str()), (500, "channel 'nowhere' not found"));
+}
+
+#[tokio::test]
+async fn a_proposal_must_be_of_the_last_minutes() {
+    let net = net();
+    let org1 = &net.sides[0];
+    for (minutes, accepted) in [(-16, false), (-14, true), (14, true), (16, false)] {
+        org1.peer.faults().clock(minutes * 60_000);
+        let proposal = net.proposal("", &Invocation::new("cscc", "GetChannels"), &org1.admin);
+        let answer = process(&org1.peer, sign(&proposal, &org1.admin)).await;
+        assert_eq!(answer.is_ok(), accepted, "{minutes} minutes: {answer:?}");
+        if let Err(error) = answer {
+            let said = error.message();
+            assert!(said.starts_with("request unauthorized due to incorrect timestamp 20"), "{said}");
+            assert!(said.ends_with("Z, peer.authentication.timewindow 15m0s"), "{said}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -114,6 +114,28 @@ async fn filtered_blocks_tell_events_without_payloads() {
     assert!(genesis.filtered_transactions[0].data.is_none());
 }
 
+#[tokio::test]
+async fn private_data_is_told_to_members_of_the_collection() {
+    let net = net();
+    net.deploy("asset", Arc::new(AssetContract)).await;
+    let namespaces = |side: usize, block: u64, may_read: bool| -> Vec<(String, String)> {
+        let told = net.ledger(side, CHANNEL).private_data(block, |_| may_read);
+        let sets = told.into_values().flat_map(|set| set.ns_pvt_rwset);
+        sets.flat_map(|set| {
+            let namespace = set.namespace;
+            set.collection_pvt_rwset.into_iter().map(move |it| (namespace.clone(), it.collection_name))
+        })
+        .collect()
+    };
+    // The first block after the genesis block is the approval of the first organization.
+    let own = ("_lifecycle".to_owned(), "_implicit_org_Org1MSP".to_owned());
+    assert_eq!(namespaces(0, 1, true), [own]);
+    assert_eq!(namespaces(0, 1, false), [], "those who may not read it are told nothing");
+    assert_eq!(namespaces(1, 1, true), [], "a peer of another organization has nothing");
+    assert_eq!(namespaces(0, 0, true), []);
+    assert_eq!(namespaces(0, 99, true), []);
+}
+
 async fn discover(net: &Arc<Net>, signer: &SigningIdentity, channel: &str, query: Kind) -> Found {
     let query = discovery::Query { channel: channel.to_owned(), query: Some(query) };
     let authentication =
