@@ -10,6 +10,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no users: pub marks what a support module offers")]
 
 mod consortium;
+mod flows;
 mod network;
 mod program;
 
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use consortium::{Consortium, channel_name};
 use futures_util::StreamExt as _;
 use network::ports::Port;
-use network::{Binaries, Network, Options, until};
+use network::{Binaries, Consensus, Network, Options, until};
 use opssc::client::Endorsers;
 use opssc::client::events::Start;
 use opssc::fabric::lifecycle::ChaincodeDefinition;
@@ -117,6 +118,26 @@ fn client_deploys_and_invokes() {
         let (one, two) = (one.expect("the first transfer"), two.expect("the second transfer"));
         assert_ne!(one.block, two.block, "the same block cannot hold both");
     });
+}
+
+#[test]
+fn flows_on_raft() {
+    flows::run("flows_on_raft", Consensus::Raft, false);
+}
+
+#[test]
+fn flows_on_raft_with_mutual_tls() {
+    flows::run("flows_on_raft_with_mutual_tls", Consensus::Raft, true);
+}
+
+#[test]
+fn flows_on_bft() {
+    flows::run("flows_on_bft", Consensus::Bft, false);
+}
+
+#[test]
+fn flows_on_bft_with_mutual_tls() {
+    flows::run("flows_on_bft_with_mutual_tls", Consensus::Bft, true);
 }
 
 /// Two agents carry a chaincode from a proposal to an invocation, and then to its second sequence, which is voted while

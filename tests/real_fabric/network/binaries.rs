@@ -53,6 +53,16 @@ impl Binaries {
         &self.ccaas
     }
 
+    /// Whether they know an ordering service that stands liars; if not, `test` says that it was skipped.
+    pub fn know_bft(&self, test: &str) -> bool {
+        let version = self.version();
+        let known = !version.trim_start_matches('v').starts_with("2.");
+        if !known {
+            let _ = writeln!(std::io::stderr(), "{test} was skipped: Fabric {version} has no BFT orderers");
+        }
+        known
+    }
+
     /// The version that the peer states.
     pub fn version(&self) -> String {
         let shown = process::run(self.command("peer").arg("version")).expect("the peer states its version");

@@ -7,8 +7,8 @@ use std::fs;
 use serde_json::{Map, Value, json};
 
 use super::binaries::Binaries;
-use super::layout::{Layout, Node as _, Organization};
-use super::process;
+use super::layout::{Layout, Node as _, Orderer, Organization};
+use super::{Consensus, process};
 
 const PROFILE: &str = "Channel";
 
@@ -27,25 +27,34 @@ pub fn generate(binaries: &Binaries, layout: &Layout) {
 
 fn configtx(layout: &Layout) -> Value {
     let members: Vec<_> = layout.organizations.iter().map(organization).collect();
-    let consenters: Vec<_> = layout
-        .orderers()
-        .map(|(_, orderer)| {
-            json!({
-                "Host": "127.0.0.1",
-                "Port": orderer.endpoint.number(),
-                "ClientTLSCert": orderer.tls_certificate(),
-                "ServerTLSCert": orderer.tls_certificate(),
-            })
-        })
-        .collect();
     let batch_timeout = format!("{}ms", layout.options.batch_timeout.as_millis());
+    let mut orderer = json!({
+        "BatchTimeout": batch_timeout,
+        "BatchSize": {"MaxMessageCount": 10, "AbsoluteMaxBytes": "99 MB", "PreferredMaxBytes": "512 KB"},
+        "Organizations": members,
+        "Policies": {
+            "Readers": implicit("ANY OrdererReaders"),
+            "Writers": implicit("ANY OrdererWriters"),
+            "Admins": implicit("MAJORITY Admins"),
+            // BFT writes its own in place of this one: a quorum of the consenters.
+            "BlockValidation": implicit("ANY OrdererWriters"),
+        },
+        "Capabilities": {"V2_0": true},
+    });
+    let (consensus, channel_capability) = match layout.options.consensus {
+        Consensus::Raft => (raft(layout), "V2_0"),
+        Consensus::Bft => (bft(layout), "V3_0"),
+    };
+    for (key, value) in consensus {
+        orderer[key] = value;
+    }
     json!({"Profiles": {PROFILE: {
         "Policies": {
             "Readers": implicit("ANY Readers"),
             "Writers": implicit("ANY Writers"),
             "Admins": implicit("MAJORITY Admins"),
         },
-        "Capabilities": {"V2_0": true},
+        "Capabilities": {channel_capability: true},
         "Application": {
             "Organizations": members,
             "Policies": {
@@ -57,34 +66,62 @@ fn configtx(layout: &Layout) -> Value {
             },
             "Capabilities": {"V2_5": true},
         },
-        "Orderer": {
-            "OrdererType": "etcdraft",
-            "EtcdRaft": {
-                "Consenters": consenters,
-                "Options": {
-                    "TickInterval": "100ms",
-                    "ElectionTick": 10,
-                    "HeartbeatTick": 1,
-                    "MaxInflightBlocks": 5,
-                    "SnapshotIntervalSize": "16 MB",
-                },
-            },
-            "BatchTimeout": batch_timeout,
-            "BatchSize": {"MaxMessageCount": 10, "AbsoluteMaxBytes": "99 MB", "PreferredMaxBytes": "512 KB"},
-            "Organizations": members,
-            "Policies": {
-                "Readers": implicit("ANY OrdererReaders"),
-                "Writers": implicit("ANY OrdererWriters"),
-                "Admins": implicit("MAJORITY Admins"),
-                "BlockValidation": implicit("ANY OrdererWriters"),
-            },
-            "Capabilities": {"V2_0": true},
-        },
+        "Orderer": orderer,
     }}})
+}
+
+fn raft(layout: &Layout) -> Vec<(&'static str, Value)> {
+    let consenters: Vec<_> = layout.orderers().map(|(_, orderer)| consenter(orderer)).collect();
+    let options = json!({
+        "TickInterval": "100ms",
+        "ElectionTick": 10,
+        "HeartbeatTick": 1,
+        "MaxInflightBlocks": 5,
+        "SnapshotIntervalSize": "16 MB",
+    });
+    vec![("OrdererType", json!("etcdraft")), ("EtcdRaft", json!({"Consenters": consenters, "Options": options}))]
+}
+
+/// With timeouts so short that a leader that is gone is missed within seconds.
+fn bft(layout: &Layout) -> Vec<(&'static str, Value)> {
+    let consenters = (1..).zip(layout.orderers()).map(|(number, (organization, orderer))| {
+        let mut consenter = consenter(orderer);
+        consenter["ID"] = json!(number);
+        consenter["MSPID"] = json!(organization.msp_id);
+        consenter["Identity"] = json!(orderer.certificate());
+        consenter
+    });
+    let options = json!({
+        "RequestBatchMaxCount": 10,
+        "RequestBatchMaxBytes": 10 << 20,
+        "RequestBatchMaxInterval": format!("{}ms", layout.options.batch_timeout.as_millis()),
+        "IncomingMessageBufferSize": 200,
+        "RequestPoolSize": 1000,
+        "RequestForwardTimeout": "1s",
+        "RequestComplainTimeout": "3s",
+        "RequestAutoRemoveTimeout": "3m0s",
+        "ViewChangeResendInterval": "1s",
+        "ViewChangeTimeout": "5s",
+        "LeaderHeartbeatTimeout": "3s",
+        "LeaderHeartbeatCount": 10,
+        "CollectTimeout": "500ms",
+        "RequestMaxBytes": 10 << 20,
+    });
+    vec![("OrdererType", json!("BFT")), ("ConsenterMapping", consenters.collect()), ("SmartBFT", options)]
+}
+
+fn consenter(orderer: &Orderer) -> Value {
+    json!({
+        "Host": "127.0.0.1",
+        "Port": orderer.endpoint.number(),
+        "ClientTLSCert": orderer.tls_certificate(),
+        "ServerTLSCert": orderer.tls_certificate(),
+    })
 }
 
 fn organization(organization: &Organization) -> Value {
     let anchor = &organization.peers[0].endpoint;
+    let orderers: Vec<_> = organization.orderers.iter().map(|orderer| orderer.endpoint.to_string()).collect();
     json!({
         "Name": organization.msp_id,
         "ID": organization.msp_id,
@@ -97,7 +134,7 @@ fn organization(organization: &Organization) -> Value {
             signature(organization, "Admins", &["admin"]),
             signature(organization, "Endorsement", &["peer"]),
         ]),
-        "OrdererEndpoints": [organization.orderer.endpoint.to_string()],
+        "OrdererEndpoints": orderers,
         "AnchorPeers": [{"Host": anchor.address().ip(), "Port": anchor.number()}],
     })
 }

@@ -82,7 +82,7 @@ impl Network {
 }
 
 fn order_through(command: &mut Command, organization: &Organization) {
-    let orderer = &organization.orderer;
+    let orderer = organization.orderer();
     command.arg("--orderer").arg(orderer.endpoint.to_string()).arg("--tls").arg("--cafile").arg(orderer.tls_ca());
 }
 

@@ -1,6 +1,6 @@
 //! Certificates and keys, by cryptogen.
 //!
-//! As in the network that OpsSC documents, an organization's peers and orderer belong to one MSP. cryptogen knows peer
+//! As in the network that OpsSC documents, an organization's peers and orderers belong to one MSP. cryptogen knows peer
 //! organizations and orderer organizations only, so it makes the organizations with their peers first, and then extends
 //! the same folders, seen under their second name, by the orderers.
 
@@ -37,7 +37,9 @@ pub fn generate(binaries: &Binaries, layout: &Layout) {
                 "Name": organization.name,
                 "Domain": organization.domain,
                 "EnableNodeOUs": true,
-                "Specs": [{"Hostname": "orderer0", "SANS": names}],
+                "Specs": (0..organization.orderers.len())
+                    .map(|orderer| json!({"Hostname": format!("orderer{orderer}"), "SANS": names}))
+                    .collect::<Vec<_>>(),
             })
         })
         .collect();

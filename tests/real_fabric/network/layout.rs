@@ -12,7 +12,7 @@ pub struct Layout {
     pub organizations: Vec<Organization>,
 }
 
-/// An organization with its peers and its orderer, all in one MSP.
+/// An organization with its peers and its orderers, all in one MSP.
 #[derive(Debug)]
 pub struct Organization {
     /// Its name in connection profiles, `Org1`.
@@ -20,7 +20,7 @@ pub struct Organization {
     pub msp_id: String,
     pub domain: String,
     pub peers: Vec<Peer>,
-    pub orderer: Orderer,
+    pub orderers: Vec<Orderer>,
     /// Where its certificates and keys are.
     crypto: PathBuf,
     /// The connection profile that its clients use.
@@ -68,7 +68,9 @@ impl Layout {
     }
 
     pub fn orderers(&self) -> impl Iterator<Item = (&Organization, &Orderer)> {
-        self.organizations.iter().map(|organization| (organization, &organization.orderer))
+        self.organizations
+            .iter()
+            .flat_map(|organization| organization.orderers.iter().map(move |orderer| (organization, orderer)))
     }
 
     /// What cryptogen fills.
@@ -98,23 +100,31 @@ impl Organization {
                 name,
             }
         });
-        let orderer = format!("orderer0.{domain}");
-        Self {
-            msp_id: format!("{name}MSP"),
-            peers: peers.collect(),
-            orderer: Orderer {
+        let orderers = (0..options.orderers_per_organization).map(|orderer| {
+            let name = format!("orderer{orderer}.{domain}");
+            Orderer {
                 endpoint: Port::reserve(),
                 admin: Port::reserve(),
                 operations: Port::reserve(),
-                directory: nodes.join(&orderer),
-                crypto: crypto.join("orderers").join(&orderer),
-                name: orderer,
-            },
+                directory: nodes.join(&name),
+                crypto: crypto.join("orderers").join(&name),
+                name,
+            }
+        });
+        Self {
+            msp_id: format!("{name}MSP"),
+            peers: peers.collect(),
+            orderers: orderers.collect(),
             crypto,
             connection_profile: directory.join("profiles").join(format!("{name}.yaml")),
             name,
             domain,
         }
+    }
+
+    /// The orderer that its clients turn to first.
+    pub fn orderer(&self) -> &Orderer {
+        &self.orderers[0]
     }
 
     /// The MSP as others know it: certificates of authorities, no keys.
@@ -169,6 +179,12 @@ pub trait Node {
 
     fn msp(&self) -> PathBuf {
         self.crypto().join("msp")
+    }
+
+    /// What it signs with.
+    fn certificate(&self) -> PathBuf {
+        let name = self.crypto().file_name().expect("a folder of its own").to_string_lossy().into_owned();
+        self.msp().join("signcerts").join(format!("{name}-cert.pem"))
     }
 
     fn tls_certificate(&self) -> PathBuf {

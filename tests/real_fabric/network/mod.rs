@@ -1,4 +1,4 @@
-//! A real Fabric network on loopback: two organizations (or more), each with peers and one Raft orderer, TLS everywhere.
+//! A real Fabric network on loopback: two organizations (or more), each with peers and orderers, TLS everywhere.
 //!
 //! It knows only Fabric's own programs, so what the crate does is judged by something that does not share its code. All
 //! files lie in a temporary folder; every process is killed when the [`Network`] is dropped, also by a panic, and then
@@ -35,6 +35,15 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const LOGGED: &str = "info:grpc=error:comm.grpc.server=error";
 const LOG_FORMAT: &str = "%{time:15:04:05.000} %{level:.4s} [%{module}] %{message}";
 
+/// How the orderers agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consensus {
+    /// More than half of them must be up.
+    Raft,
+    /// From Fabric 3.0 on. Of four orderers, one may be down or lie.
+    Bft,
+}
+
 /// What a network looks like.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -42,6 +51,10 @@ pub struct Options {
     pub organizations: usize,
     /// How many peers each of them has.
     pub peers_per_organization: usize,
+    /// How many orderers each of them has.
+    pub orderers_per_organization: usize,
+    /// How they agree.
+    pub consensus: Consensus,
     /// The channels, joined by every organization.
     pub channels: Vec<String>,
     /// Whether the nodes ask their clients for TLS certificates.
@@ -55,6 +68,8 @@ impl Default for Options {
         Self {
             organizations: 2,
             peers_per_organization: 1,
+            orderers_per_organization: 1,
+            consensus: Consensus::Raft,
             channels: vec!["ops-channel".to_owned(), "mychannel".to_owned()],
             mutual_tls: false,
             batch_timeout: Duration::from_millis(200),
@@ -135,13 +150,14 @@ impl Network {
     fn start_nodes(&mut self) {
         let logs = self.layout.directory.join("logs");
         for organization in &mut self.layout.organizations {
-            let orderer = &mut organization.orderer;
-            for port in [&mut orderer.endpoint, &mut orderer.operations, &mut orderer.admin] {
-                port.release();
+            for orderer in &mut organization.orderers {
+                for port in [&mut orderer.endpoint, &mut orderer.operations, &mut orderer.admin] {
+                    port.release();
+                }
+                let mut process = Process::new(&orderer.name, self.binaries.tool("orderer"), &logs);
+                process.environment("FABRIC_CFG_PATH", &orderer.directory);
+                self.processes.push(process);
             }
-            let mut process = Process::new(&orderer.name, self.binaries.tool("orderer"), &logs);
-            process.environment("FABRIC_CFG_PATH", &orderer.directory);
-            self.processes.push(process);
             for peer in &mut organization.peers {
                 for port in [&mut peer.endpoint, &mut peer.operations, &mut peer.chaincode] {
                     port.release();

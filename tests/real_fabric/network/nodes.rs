@@ -18,8 +18,9 @@ pub fn write(binaries: &Binaries, layout: &Layout) {
         for peer in &organization.peers {
             write_yaml(&peer.directory.join("core.yaml"), &core(binaries, layout, organization, peer));
         }
-        let orderer = &organization.orderer;
-        write_yaml(&orderer.directory.join("orderer.yaml"), &orderer_settings(layout, organization, orderer));
+        for orderer in &organization.orderers {
+            write_yaml(&orderer.directory.join("orderer.yaml"), &orderer_settings(layout, organization, orderer));
+        }
         write_yaml(&organization.connection_profile, &connection_profile(layout, organization));
     }
 }
@@ -166,7 +167,7 @@ fn orderer_settings(layout: &Layout, organization: &Organization, orderer: &Orde
             "TLS": server_tls(orderer, true, &json!([organization.tls_ca()])),
         },
         "ChannelParticipation": {"Enabled": true, "MaxRequestBodySize": "1 MB"},
-        "Consensus": {"WALDir": data.join("etcdraft/wal"), "SnapDir": data.join("etcdraft/snapshot")},
+        "Consensus": {"WALDir": data.join("consensus/wal"), "SnapDir": data.join("consensus/snapshot")},
     })
 }
 
@@ -194,10 +195,9 @@ fn bccsp() -> Value {
 fn connection_profile(layout: &Layout, organization: &Organization) -> Value {
     let own_first = std::iter::once(organization)
         .chain(layout.organizations.iter().filter(|other| other.msp_id != organization.msp_id));
-    let orderers = own_first.map(|owner| {
-        let orderer = &owner.orderer;
-        (orderer.name.clone(), endpoint(&orderer.name, &orderer.endpoint.to_string(), orderer))
-    });
+    let orderers = own_first
+        .flat_map(|owner| &owner.orderers)
+        .map(|orderer| (orderer.name.clone(), endpoint(&orderer.name, &orderer.endpoint.to_string(), orderer)));
     let peers = organization.peers.iter();
     let peers = peers.map(|peer| (peer.name.clone(), endpoint(&peer.name, &peer.endpoint.to_string(), peer)));
     let names: Vec<_> = organization.peers.iter().map(|peer| peer.name.as_str()).collect();
