@@ -12,7 +12,7 @@
 //! | --- | --- |
 //! | [`pb`], [`runtime`] | Fabric's protobuf messages; workers, retries, durable files |
 //! | [`fabric`] | what Fabric's data is: identities, policies, transactions, blocks, packages, configuration. Pure: no network, clock or randomness |
-//! | [`client`] | talking to nodes: transactions, queries, blocks and events, chaincode lifecycle, joining channels |
+//! | [`client`] | talking to nodes: transactions, queries, blocks and events, chaincode lifecycle, joining channels with peers and orderers |
 #![cfg_attr(
     feature = "shim",
     doc = "| [`chaincode`] | chaincode in Rust, and the server through which real peers run it |"

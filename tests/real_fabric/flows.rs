@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// Everything, on a network of two organizations with two peers and two orderers each.
 pub fn run(test: &str, consensus: Consensus, mutual_tls: bool) {
     let Some(binaries) = Binaries::from_environment(test) else { return };
-    if consensus == Consensus::Bft && !binaries.know_bft(test) {
+    if consensus == Consensus::Bft && !binaries.have_3(test, "BFT orderers") {
         return;
     }
     let options = Options {

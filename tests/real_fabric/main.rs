@@ -9,6 +9,7 @@
 #![allow(dead_code, reason = "the support modules offer a whole network, not only what the tests below use today")]
 #![allow(unreachable_pub, reason = "a test binary has no users: pub marks what a support module offers")]
 
+mod administration;
 mod consortium;
 mod flows;
 mod network;
@@ -138,6 +139,11 @@ fn flows_on_bft() {
 #[test]
 fn flows_on_bft_with_mutual_tls() {
     flows::run("flows_on_bft_with_mutual_tls", Consensus::Bft, true);
+}
+
+#[test]
+fn orderers_are_administered() {
+    administration::run("orderers_are_administered");
 }
 
 /// Two agents carry a chaincode from a proposal to an invocation, and then to its second sequence, which is voted while

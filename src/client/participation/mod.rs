@@ -54,9 +54,9 @@ pub enum ChannelStatus {
     Active,
     /// It is catching up.
     Onboarding,
-    /// It keeps no blocks of the channel.
+    /// It has left the channel and is still dropping the blocks.
     Inactive,
-    /// What it did last with the channel failed.
+    /// What it did last with the channel failed: it could not drop the blocks.
     Failed,
     /// Another word, as the orderer gave it.
     Other(String),
@@ -202,8 +202,10 @@ impl OrdererAdmin {
         channel: &ChannelName,
         block: impl Into<Bytes>,
     ) -> Result<(Joined, Participation), ParticipationError> {
-        if let Some(known) = self.channel(channel).await? {
-            return Ok((Joined::Already, known));
+        match self.channel(channel).await? {
+            // What it is leaving it will not be in; joining says when to try again.
+            Some(Participation { status: ChannelStatus::Inactive | ChannelStatus::Failed, .. }) | None => {}
+            Some(known) => return Ok((Joined::Already, known)),
         }
         match self.join(channel, block).await {
             Ok(joined) => Ok((Joined::New, joined)),
@@ -215,7 +217,8 @@ impl OrdererAdmin {
         }
     }
 
-    /// Has the orderer leave a channel and drop its blocks.
+    /// Has the orderer leave a channel and drop its blocks, which it may still be doing when it has answered: until then
+    /// the channel is shown as [`Inactive`](ChannelStatus::Inactive) and cannot be joined again.
     ///
     /// Cancel safety: a cancellation ends the wait; the orderer may leave all the same.
     ///

@@ -53,14 +53,14 @@ impl Binaries {
         &self.ccaas
     }
 
-    /// Whether they know an ordering service that stands liars; if not, `test` says that it was skipped.
-    pub fn know_bft(&self, test: &str) -> bool {
+    /// Whether they are of Fabric 3, and so have `what`; if not, `test` says that it was skipped.
+    pub fn have_3(&self, test: &str, what: &str) -> bool {
         let version = self.version();
-        let known = !version.trim_start_matches('v').starts_with("2.");
-        if !known {
-            let _ = writeln!(std::io::stderr(), "{test} was skipped: Fabric {version} has no BFT orderers");
+        let had = !version.trim_start_matches('v').starts_with("2.");
+        if !had {
+            let _ = writeln!(std::io::stderr(), "{test}: {what} skipped, Fabric {version} does not have that");
         }
-        known
+        had
     }
 
     /// The version that the peer states.

@@ -17,12 +17,17 @@ pub fn generate(binaries: &Binaries, layout: &Layout) {
     let folder = layout.directory.join("channels");
     process::write_yaml(&folder.join("configtx.yaml"), &configtx(layout));
     for channel in &layout.options.channels {
-        let mut command = binaries.command("configtxgen");
-        command.arg("-configPath").arg(&folder).args(["-profile", PROFILE, "-channelID", channel]);
-        command.arg("-outputBlock").arg(layout.genesis_block(channel));
-        process::run(&mut command).unwrap_or_else(|error| panic!("genesis block of {channel}: {error}"));
+        genesis_block(binaries, layout, channel);
     }
     assert!(fs::read_dir(&folder).is_ok_and(|files| files.count() > layout.options.channels.len()));
+}
+
+/// Makes one genesis block, once the others were made.
+pub fn genesis_block(binaries: &Binaries, layout: &Layout, channel: &str) {
+    let mut command = binaries.command("configtxgen");
+    command.arg("-configPath").arg(layout.directory.join("channels"));
+    command.args(["-profile", PROFILE, "-channelID", channel, "-outputBlock"]).arg(layout.genesis_block(channel));
+    process::run(&mut command).unwrap_or_else(|error| panic!("genesis block of {channel}: {error}"));
 }
 
 fn configtx(layout: &Layout) -> Value {

@@ -118,6 +118,12 @@ impl Network {
         &self.layout.options.channels
     }
 
+    /// The genesis block of one more channel, which nobody has joined.
+    pub fn make_genesis_block(&self, channel: &str) -> Vec<u8> {
+        channels::genesis_block(&self.binaries, &self.layout, channel);
+        std::fs::read(self.layout.genesis_block(channel)).expect("the block that was made")
+    }
+
     /// The folder that holds everything; gone when the network is dropped.
     pub fn directory(&self) -> &Path {
         self.directory.path()
