@@ -301,6 +301,18 @@ fn join(channel: &Channel, topology: Topology, members: &PeerMembershipResult) -
     }
 }
 
+/// How many layouts can be used of what a discovery service answers, for `crate::fuzzing`.
+#[cfg(any(test, fuzzing))]
+pub(super) fn understood(
+    channel: &Channel,
+    topology: Topology,
+    members: &PeerMembershipResult,
+    plan: &EndorsementDescriptor,
+) -> usize {
+    let view = join(channel, topology, members);
+    readable(channel, &view, plan).layouts.len()
+}
+
 /// The addresses of peers, the one with the most blocks first.
 pub(super) fn by_height(peers: &[discovery::Peer]) -> Vec<String> {
     let mut found: Vec<(u64, String)> = peers.iter().take(MOST).filter_map(height_and_address).collect();

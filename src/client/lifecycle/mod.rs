@@ -70,7 +70,7 @@ pub enum LifecycleError {
         differences: Vec<Difference>,
     },
     /// The sequence is neither the committed one nor the next one.
-    #[error("sequence {requested} of {chaincode} cannot be defined: {committed} is committed, so {} is next", committed + 1)]
+    #[error("sequence {requested} of {chaincode} cannot be defined: {committed} is committed, so {} is next", committed.saturating_add(1))]
     Sequence {
         /// The chaincode.
         chaincode: ChaincodeName,

@@ -110,7 +110,8 @@ pub(super) fn propose(access: &Access, channel: &str, envelope: &Envelope) -> Re
     let authorized = |path: &str| access.evaluate(path, &signatures).map_err(|denied| denied.to_string());
     let group =
         updated(group, &update, channel, authorized).map_err(|error| format!("error authorizing update: {error}"))?;
-    let config = Config { sequence: access.sequence() + 1, channel_group: Some(group) };
+    let sequence = access.sequence().checked_add(1).ok_or("no sequence is left")?;
+    let config = Config { sequence, channel_group: Some(group) };
     // What cannot be read afterwards must not come into force.
     let name = ChannelName::parse(channel).map_err(|error| error.to_string())?;
     ChannelConfig::from_config(name, config.clone()).map_err(|error| error.to_string())?;
