@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use prost::Message as _;
 
 use crate::fabric::config::{BatchLimits, ChannelConfig, ConfigError, Consensus};
-use crate::fabric::identity::{Creator, Identity};
+use crate::fabric::identity::{Certificate, Creator, Identity};
 use crate::fabric::policy::PolicyError;
 use crate::pb::common::{Block, Config, ConfigGroup, Envelope, Payload, SignatureHeader, SignaturePolicyEnvelope};
 use crate::pb::msp::{FabricMspConfig, MspConfig};
@@ -30,6 +31,16 @@ impl Signed {
         let payload = Payload::decode(envelope.payload.clone()).ok()?;
         let header = SignatureHeader::decode(payload.header?.signature_header).ok()?;
         Some(Self { identity: header.creator, data: envelope.payload.clone(), signature: envelope.signature.clone() })
+    }
+}
+
+impl Signed {
+    /// Whether the signer's certificate has expired; what cannot be read has not.
+    pub(crate) fn is_expired(&self, now: SystemTime) -> bool {
+        let creator = Creator::decode(&self.identity).ok();
+        let certificate = creator.and_then(|creator| Certificate::from_pem(&creator.certificate_pem).ok());
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        certificate.is_some_and(|certificate| u64::try_from(certificate.not_after()).is_ok_and(|end| end < now))
     }
 }
 

@@ -22,6 +22,16 @@ pub(crate) fn create_folder(folder: &Path) -> Result<(), FileError> {
     std::fs::create_dir_all(folder).map_err(|source| FileError { path: folder.to_owned(), source })
 }
 
+/// Creates `folder`, which only its owner may enter, in one that is there.
+pub(crate) fn create_secret_folder(folder: &Path) -> Result<(), FileError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(FileError::new(folder, error)),
+        _ => Ok(()),
+    }
+}
+
 /// Writes a file that everybody may read, and the folders above it.
 pub(crate) fn write(path: &Path, text: impl AsRef<[u8]>) -> Result<(), FileError> {
     if let Some(parent) = path.parent() {

@@ -4,6 +4,9 @@
 //! from the blocks and the private data, which are kept in logs that only grow and are replayed. A log whose end was
 //! torn by a crash ends before the tear. Everything else is a file that is replaced as a whole.
 //!
+//! A peer's blocks are those of the chain: after a restart it has none of a channel that all orderers have left. What was
+//! purged or has expired is gone from the state, and still in the log of private data.
+//!
 //! Invariant: what a log has taken survives the end of the process at any point. A loss of power may take the last
 //! records with it; the network is for trying and testing.
 

@@ -113,7 +113,8 @@ pub(super) struct Kept {
     ops_channel: String,
     channels: Vec<String>,
     orgs: Vec<KeptOrganization>,
-    kept: bool,
+    #[serde(rename = "kept")]
+    is_kept: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -133,7 +134,7 @@ impl Kept {
     pub(super) fn read(folder: &Path) -> Option<Self> {
         let text = files::read(&folder.join(MARKER)).ok()?;
         let kept: Self = serde_json::from_str(&text).ok()?;
-        (kept.kept && !kept.orgs.is_empty()).then_some(kept)
+        (kept.is_kept && !kept.orgs.is_empty()).then_some(kept)
     }
 
     /// The ops channel.

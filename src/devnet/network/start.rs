@@ -85,7 +85,13 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
     if plan.kept.is_none() {
         prepare_folder(&folder)?;
     }
-    let store = if plan.builder.keep { Store::at(folder.join(LEDGER)) } else { Store::default() };
+    let store = if plan.builder.keep {
+        // Private data are in there.
+        files::create_secret_folder(&folder.join(LEDGER))?;
+        Store::at(folder.join(LEDGER))
+    } else {
+        Store::default()
+    };
     let mut made = Vec::new();
     for index in 0..plan.organizations {
         made.push(made::organization(&plan, &folder, index).await?);

@@ -107,7 +107,8 @@ impl Feed for Chain {
     }
 
     fn may_read(&self, signed: &Signed) -> bool {
-        self.access().evaluate("/Channel/Readers", std::slice::from_ref(signed)).is_ok()
+        !signed.is_expired(SystemTime::now())
+            && self.access().evaluate("/Channel/Readers", std::slice::from_ref(signed)).is_ok()
     }
 
     fn ended(&self) -> CancellationToken {
@@ -184,10 +185,16 @@ impl Chain {
     }
 
     /// Takes a broadcast message in, or refuses it. It is in a block some time after the answer.
-    pub(crate) async fn broadcast(&self, header: &ChannelHeader, envelope: Envelope) -> Result<(), Refusal> {
+    /// `now` is what time it is for the orderer that was asked.
+    pub(crate) async fn broadcast(
+        &self,
+        header: &ChannelHeader,
+        envelope: Envelope,
+        now: SystemTime,
+    ) -> Result<(), Refusal> {
         let access = self.access();
         let config = match HeaderType::try_from(header.r#type) {
-            Ok(HeaderType::ConfigUpdate) => Some(self.process_update(&access, &envelope).await?),
+            Ok(HeaderType::ConfigUpdate) => Some(self.process_update(&access, &envelope, now).await?),
             Ok(HeaderType::Config) => {
                 return Err(Refusal::bad_request("message is of type that cannot be processed directly"));
             }
@@ -195,7 +202,7 @@ impl Chain {
                 return Err(Refusal::bad_request("message is of type that is no longer supported"));
             }
             _ => {
-                check(&access, &envelope)?;
+                check_normal(&access, &envelope, now)?;
                 None
             }
         };
@@ -207,8 +214,8 @@ impl Chain {
     }
 
     /// Computes the configuration that an update leads to, as the envelope that goes into a block.
-    async fn process_update(&self, access: &Access, envelope: &Envelope) -> Result<Bytes, Refusal> {
-        check(access, envelope).map_err(|refusal| Refusal {
+    async fn process_update(&self, access: &Access, envelope: &Envelope, now: SystemTime) -> Result<Bytes, Refusal> {
+        check(access, envelope, now).map_err(|refusal| Refusal {
             info: format!("config update for existing channel did not pass initial checks: {}", refusal.info),
             ..refusal
         })?;
@@ -222,6 +229,10 @@ impl Chain {
             .config_envelope(config.encode_to_vec().into())
             .await
             .map_err(|error| Refusal { status: Status::InternalServerError, info: error.to_string() })?;
+        check(access, &envelope, now).map_err(|refusal| Refusal {
+            info: format!("config update for existing channel did not pass final checks: {}", refusal.info),
+            ..refusal
+        })?;
         Ok(envelope.encode_to_vec().into())
     }
 
@@ -243,8 +254,17 @@ impl Chain {
     }
 }
 
-/// The checks that every message must pass: not empty, not too large, from a writer.
-fn check(access: &Access, envelope: &Envelope) -> Result<(), Refusal> {
+/// The checks of messages that change no configuration.
+fn check_normal(access: &Access, envelope: &Envelope, now: SystemTime) -> Result<(), Refusal> {
+    if access.consensus().maintenance {
+        let info = "normal transactions are rejected: maintenance mode".to_owned();
+        return Err(Refusal { status: Status::ServiceUnavailable, info });
+    }
+    check(access, envelope, now)
+}
+
+/// The checks that every message must pass: not empty, not too large, from a writer whose certificate is still good.
+fn check(access: &Access, envelope: &Envelope, now: SystemTime) -> Result<(), Refusal> {
     if envelope.payload.is_empty() {
         return Err(Refusal::bad_request("Message was empty"));
     }
@@ -257,8 +277,12 @@ fn check(access: &Access, envelope: &Envelope) -> Result<(), Refusal> {
     }
     let signed = Signed::of_envelope(envelope)
         .ok_or_else(|| Refusal::bad_request("could not convert message to signedData: malformed header"))?;
+    if signed.is_expired(now) {
+        return Err(Refusal::bad_request("broadcast client identity expired"));
+    }
+    let writers = if access.consensus().maintenance { "/Channel/Orderer/Writers" } else { "/Channel/Writers" };
     access
-        .evaluate("/Channel/Writers", &[signed])
+        .evaluate(writers, &[signed])
         .map_err(|denied| Refusal { status: Status::Forbidden, info: format!("{denied}: permission denied") })
 }
 
@@ -310,9 +334,11 @@ impl Worker {
         let access = self.chain.access();
         if message.sequence < access.sequence() {
             // The configuration has changed since; what was allowed then may not be now.
-            let still_valid = match message.config {
-                None => check(&access, &message.envelope).map(|()| None),
-                Some(_) => self.chain.process_update(&access, &message.envelope).await.map(Some),
+            let now = SystemTime::now();
+            let still_valid = if message.config.is_none() {
+                check_normal(&access, &message.envelope, now).map(|()| None)
+            } else {
+                self.chain.process_update(&access, &message.envelope, now).await.map(Some)
             };
             match still_valid {
                 Ok(config) => message.config = config,

@@ -204,7 +204,7 @@ impl Orderer {
         self.status(channel)?;
         let chain = self.chain(channel).ok_or(Refused::NotReady)?;
         let header = ChannelHeader { r#type: HeaderType::ConfigUpdate as i32, ..ChannelHeader::default() };
-        chain.broadcast(&header, envelope).await.map_err(|refusal| {
+        chain.broadcast(&header, envelope, self.faults().now()).await.map_err(|refusal| {
             Refused::Other(format!("failed update config of channel {channel}: {}", refusal.info))
         })?;
         self.status(channel)

@@ -47,7 +47,7 @@ async fn broadcast(orderer: &Orderer, envelope: Envelope) -> Result<(), Refusal>
         .and_then(|header| ChannelHeader::decode(header.channel_header).map_err(|error| error.to_string()))
         .map_err(|error| bad_request(format!("could not determine channel ID: {error}")))?;
     let chain = orderer.chain(&header.channel_id).ok_or_else(|| bad_request("channel does not exist".to_owned()))?;
-    chain.broadcast(&header, envelope).await
+    chain.broadcast(&header, envelope, orderer.faults().now()).await
 }
 
 impl Orderer {

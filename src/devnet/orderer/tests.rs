@@ -11,13 +11,14 @@ use serde_json::Value;
 
 use super::{Chains, Orderer, answer_admin};
 use crate::devnet::crypto::{NodeKind, OrganizationCrypto};
+use crate::devnet::deliver::Feed as _;
 use crate::devnet::genesis::{self, Member};
-use crate::devnet::storage::Store;
+use crate::devnet::storage::{Log, Store};
 use crate::fabric::config::BatchLimits;
-use crate::fabric::identity::{Certificate, MspFolder, SigningIdentity};
+use crate::fabric::identity::{Certificate, MspFolder, Signer as _, SigningIdentity};
 use crate::fabric::names::{ChannelName, MspId};
 use crate::fabric::tx::Nonce;
-use crate::pb::common::Block;
+use crate::pb::common::{Block, ChannelHeader, Envelope, Header, HeaderType, Payload, SignatureHeader, Status};
 use crate::runtime::Workers;
 
 /// Two orderers, of which `first` is a consenter of every channel and `second` of none.
@@ -25,6 +26,8 @@ struct World {
     first: Arc<Orderer>,
     second: Arc<Orderer>,
     members: Vec<Member>,
+    admin: SigningIdentity,
+    peer: SigningIdentity,
     workers: Workers,
 }
 
@@ -41,6 +44,11 @@ fn world(store: &Store) -> World {
     let crypto = OrganizationCrypto::generate(folder.path(), "org1.example.com").unwrap();
     let msp_id = MspId::parse("Org1MSP").unwrap();
     let msp = MspFolder::load(&msp_id, &crypto.msp_folder()).unwrap();
+    let admin =
+        SigningIdentity::load_msp(msp_id.clone(), &crypto.add_user("Admin", "admin").unwrap().join("msp")).unwrap();
+    let node = crypto.add_node(NodeKind::Peer, "peer0").unwrap();
+    let (certificate, key) = (node.certificate_pem.as_bytes(), node.key.pem().as_bytes());
+    let peer = SigningIdentity::from_pem(msp_id.clone(), certificate, key).unwrap();
     let mut made = ["orderer0", "orderer1"].map(|host| {
         let node = crypto.add_node(NodeKind::Orderer, host).unwrap();
         let (certificate, key) = (node.certificate_pem.as_bytes(), node.key.pem().as_bytes());
@@ -56,7 +64,7 @@ fn world(store: &Store) -> World {
     };
     let members = vec![Member { msp_id, msp, anchor: ("127.0.0.1".to_owned(), 7051), orderers: vec![consenter] }];
     let [(first, _), (second, _)] = made;
-    World { first, second, members, workers }
+    World { first, second, members, admin, peer, workers }
 }
 
 impl World {
@@ -166,7 +174,7 @@ async fn what_is_wrong_is_said_in_fabrics_words() {
         (form(Method::POST, "config-block", &bare.encode_to_vec()), 400, "invalid block: does not have metadata"),
         (request(Method::POST, "channels", "a/b", ""), 400, "unsupported Content-Type: [a/b]"),
         (request(Method::POST, "channels", "multipart/form-data", ""), 400, "multipart: boundary is empty"),
-        (form(Method::POST, "config-block", &[0; 2 << 20]), 400, "http: request body too large"),
+        (form(Method::POST, "config-block", &vec![0; 2 << 20]), 400, "http: request body too large"),
         (form(Method::PUT, "config-update-envelope", b""), 400, "invalid config update envelope: bad header"),
         (plain(Method::PATCH, "channels"), 405, "invalid request method: PATCH"),
         (plain(Method::POST, "channels/channel-one"), 405, "invalid request method: POST"),
@@ -186,4 +194,48 @@ async fn what_is_wrong_is_said_in_fabrics_words() {
         assert_eq!(status.as_u16(), code, "{what}: {text}");
         assert!(text.contains(expected), "{what}: {text}");
     }
+}
+
+/// A message of no kind that matters, signed.
+fn message(channel: &str, signer: &SigningIdentity) -> Envelope {
+    let channel_header = ChannelHeader {
+        r#type: HeaderType::EndorserTransaction as i32,
+        channel_id: channel.to_owned(),
+        ..ChannelHeader::default()
+    };
+    let signature_header = SignatureHeader { creator: signer.creator().clone(), nonce: Bytes::from_static(b"once") };
+    let header = Header {
+        channel_header: channel_header.encode_to_vec().into(),
+        signature_header: signature_header.encode_to_vec().into(),
+    };
+    let payload: Bytes = Payload { header: Some(header), data: Bytes::from_static(b"data") }.encode_to_vec().into();
+    let signature = signer.sign_now(&payload);
+    Envelope { payload, signature }
+}
+
+#[tokio::test]
+async fn messages_are_ordered_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(&Store::at(folder.path().to_owned()));
+    let first = world.block("ch");
+    world.first.join(first.clone()).unwrap();
+    let broadcast = async |envelope| {
+        let answer = world.first.broadcast(envelope).await;
+        (answer.status(), answer.info)
+    };
+    assert_eq!(broadcast(message("ch", &world.admin)).await, (Status::Success, String::new()));
+    let refused = |text: &str| (Status::BadRequest, text.to_owned());
+    assert_eq!(broadcast(message("other", &world.admin)).await, refused("channel does not exist"));
+    let (status, text) = broadcast(message("ch", &world.peer)).await;
+    assert_eq!(status, Status::Forbidden, "{text}");
+    assert!(text.ends_with("permission denied"), "{text}");
+    world.first.faults().clock(20 * 365 * 24 * 3_600_000);
+    assert_eq!(broadcast(message("ch", &world.admin)).await, refused("broadcast client identity expired"));
+
+    let chain = world.first.chain("ch").unwrap();
+    chain.blocks().watch().wait_for(|height| *height == 2).await.unwrap();
+    let newest = chain.blocks().last();
+    // Whoever sees a block finds it on disk.
+    let (_, records) = Log::open(folder.path().join("channels/ch.blocks")).unwrap();
+    assert_eq!(records, [first.encode_to_vec(), newest.encode_to_vec()]);
 }

@@ -13,7 +13,7 @@ use prost::Message as _;
 use super::{Network, channel_name, org};
 
 /// An update of the anchor peers of the first organization, from the given version of the value.
-fn anchor_update(channel: &ChannelName, version: u64) -> ConfigUpdate {
+pub(super) fn anchor_update(channel: &ChannelName, version: u64) -> ConfigUpdate {
     let anchor = AnchorPeer { host: "peer9.org1.example.com".to_owned(), port: 7051 };
     let value = ConfigValue {
         version: version + 1,
@@ -40,7 +40,7 @@ fn anchor_update(channel: &ChannelName, version: u64) -> ConfigUpdate {
 }
 
 /// The update as an envelope that `signer` both agrees to and hands in.
-async fn signed(client: &Client, update: &ConfigUpdate) -> Envelope {
+pub(super) async fn signed(client: &Client, update: &ConfigUpdate) -> Envelope {
     let signer = client.signer();
     let bytes = update.encode_to_vec();
     let header = SignatureHeader { creator: signer.creator().clone(), nonce: vec![7; 24].into() }.encode_to_vec();

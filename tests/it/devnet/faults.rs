@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use opssc::client::Endorsers;
 use opssc::devnet::{ControlError, DevnetError, Order, control};
+use opssc::fabric::block::signatures;
+use opssc::fabric::tx::Invocation;
+use opssc::pb::common::Block;
+use prost::Message as _;
 use tonic::Code;
 
 use super::{Network, create, read, submit};
@@ -173,4 +177,21 @@ async fn orders_come_over_a_socket_of_the_user_alone() {
     one.evaluate(&read("a1")).await.unwrap();
     let refused = control(folder, &Order::Clear { node: "peer9.org9".to_owned() }).await.unwrap_err();
     assert!(matches!(&refused, ControlError::Refused(text) if text.contains("peer9.org9")), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_are_signed_in_turn_by_those_that_are_up() {
+    let network = Network::with_asset(EITHER).await;
+    let one = network.user(1);
+    let signer = async |id: &str| {
+        let committed = one.submit(&create(id), Endorsers::Own).await.unwrap();
+        let query = Invocation::new("qscc", "GetBlockByNumber").arg("mychannel").arg(committed.block.to_string());
+        let block = Block::decode(one.evaluate(&query).await.unwrap()).unwrap();
+        let [signature] = &signatures(&block).unwrap()[..] else { panic!("one signature") };
+        signature.creator.clone()
+    };
+    assert_ne!(signer("a1").await, signer("a2").await);
+    network.devnet.stop_orderer("orderer0.org2").await.unwrap();
+    let alone = signer("a3").await;
+    assert_eq!(alone, signer("a4").await);
 }

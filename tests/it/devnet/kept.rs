@@ -1,6 +1,8 @@
 //! Networks that go on where they were.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,4 +91,40 @@ async fn what_no_run_has_written_is_refused() {
     std::fs::write(&block, b"rubbish").unwrap();
     let error = builder(folder.path()).start().await.unwrap_err();
     assert!(matches!(&error, DevnetError::Kept { what, .. } if what.contains("mychannel")), "{error:?}");
+}
+
+/// The program with a network in `folder`, once it runs.
+fn run(folder: &Path) -> Child {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_opssc-agent"))
+        .args(["devnet", "up", "--bare", "--dir"])
+        .arg(folder)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("it runs until")), "it did not come up");
+    child
+}
+
+fn order(folder: &Path, order: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_opssc-agent"));
+    command.args(["devnet", "ctl", "--dir"]).arg(folder).args(order).output().unwrap()
+}
+
+#[test]
+fn a_process_that_is_killed_goes_on_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut nodes = Vec::new();
+    for _ in 0..2 {
+        let mut child = run(folder.path());
+        let told = order(folder.path(), &["nodes"]);
+        nodes.push(String::from_utf8(told.stdout).unwrap());
+        let wrong = order(folder.path(), &["stop", "peer9.org9"]);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!((told.status.code(), wrong.status.code()), (Some(0), Some(1)));
+    }
+    assert_eq!(nodes[0].lines().count(), 4);
+    assert_eq!(nodes[0], nodes[1], "the addresses stay");
+    assert_eq!(order(folder.path(), &["nodes"]).status.code(), Some(1), "nobody listens any more");
 }

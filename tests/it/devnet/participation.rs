@@ -9,6 +9,7 @@ use opssc::pb::common::Block;
 use prost::Message as _;
 use std::sync::Arc;
 
+use super::config::{anchor_update, signed};
 use super::{Network, org};
 
 /// An organization's administrator before the orderer of another one (or the same).
@@ -48,6 +49,12 @@ async fn a_channel_is_made_joined_and_left() {
     let client = network.devnet.admin(&org(1)).unwrap();
     assert_eq!(client.genesis_block(&channel).await.unwrap(), block);
     assert_eq!(client.channel(channel.clone()).height().await.unwrap(), 1);
+
+    let update = signed(&client, &anchor_update(&channel, 0)).await.encode_to_vec();
+    let before = admin(two, two).update(&channel, update.clone()).await.unwrap();
+    assert!(before.height <= 2, "{before:?}");
+    network.devnet.settled(&channel).await;
+    admin(two, two).update(&channel, update.clone()).await.expect_err("the version has passed");
 
     admin(two, two).remove(&channel).await.unwrap();
     assert!(admin(two, two).channel(&channel).await.unwrap().is_none());
