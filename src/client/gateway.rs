@@ -51,9 +51,6 @@ pub enum ClientError {
         /// What is wrong.
         source: NetError,
     },
-    /// No TLS certificate of the client's own could be made.
-    #[error("TLS certificate of the client could not be made")]
-    Certificate(#[source] NetError),
 }
 
 /// How long calls may take.
@@ -128,20 +125,9 @@ impl ClientBuilder {
             .organization_of(&msp_id)
             .ok_or_else(|| ClientError::Organization { msp_id: msp_id.clone() })?;
         let pool = Pool::new();
-        let uses_tls = self.profile.peers_of(organization).any(|node| node.endpoint.tls.is_some());
-        let client_tls = match self.profile.client_tls() {
-            Some(tls) => Some(Arc::clone(tls)),
-            // Peers demand some certificate of those who ask for discovery, also where they let everybody in.
-            None if uses_tls => Some(Arc::new(ClientTls::ephemeral().map_err(ClientError::Certificate)?)),
-            None => None,
-        };
         let connect = |node: &Node| {
             let name = NodeName { name: node.name.clone(), address: node.endpoint.address.clone() };
-            let mut endpoint = node.endpoint.clone();
-            if let Some(tls) = &mut endpoint.tls {
-                tls.client.clone_from(&client_tls);
-            }
-            match pool.connection(&endpoint) {
+            match pool.connection(&node.endpoint) {
                 Ok(connection) => Ok((name, connection)),
                 Err(source) => Err(ClientError::Node { name: node.name.clone(), source }),
             }
@@ -159,6 +145,8 @@ impl ClientBuilder {
             let (name, connection) = connect(node)?;
             orderers.push(Orderer::new(name, connection));
         }
+        let client_tls = self.profile.client_tls().cloned();
+        let uses_tls = self.profile.peers_of(organization).any(|node| node.endpoint.tls.is_some());
         Ok(Client {
             shared: Arc::new(Shared {
                 signer: self.signer,

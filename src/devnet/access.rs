@@ -56,6 +56,11 @@ pub(crate) enum IdentityRefused {
     Invalid(String),
 }
 
+/// Why signatures do not satisfy a policy, in Fabric's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Denied(String);
+
 /// How many identities are remembered with the verdict on them.
 const REMEMBERED: usize = 1000;
 
@@ -151,9 +156,19 @@ impl Access {
     }
 
     /// Whether the signatures satisfy the policy at `path`. Those that are not good are passed over.
-    pub(crate) fn evaluate(&self, path: &str, signed: &[Signed]) -> Result<(), PolicyError> {
+    pub(crate) fn evaluate(&self, path: &str, signed: &[Signed]) -> Result<(), Denied> {
         let signers: Vec<_> = signed.iter().filter_map(|signed| self.verify(signed).ok()).collect();
-        self.config.policies().evaluate(path, &signers)
+        self.config.policies().evaluate(path, &signers).map_err(|error| match error {
+            PolicyError::Unsatisfied { reason, .. } => Denied(reason),
+            PolicyError::Unknown { path } => Denied(format!("No such policy: '{path}'")),
+            other => Denied(other.to_string()),
+        })
+    }
+
+    /// The policy by which the channel guards a resource, where it is not the usual one.
+    pub(crate) fn acl(&self, resource: &str) -> Option<String> {
+        let policy = self.config.acls().get(resource).filter(|policy| !policy.is_empty())?;
+        Some(if policy.starts_with('/') { policy.clone() } else { format!("/Channel/Application/{policy}") })
     }
 }
 

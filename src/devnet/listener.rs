@@ -136,7 +136,7 @@ pub(crate) struct Acceptor {
     is_mutual: bool,
 }
 
-/// Lets everybody in, and notes what certificate they have the key of, as nodes do that do not demand one.
+/// Lets everybody in, and asks for a certificate without looking at it, as nodes do that do not demand one.
 #[derive(Debug)]
 struct Anybody(Arc<rustls::crypto::CryptoProvider>);
 

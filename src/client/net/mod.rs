@@ -129,17 +129,6 @@ impl ClientTls {
         Ok(Self { certificate, key, hash })
     }
 
-    /// A certificate that nobody vouches for, made on the spot. Peers demand some certificate of those who ask their
-    /// discovery service, also where any will do.
-    ///
-    /// # Errors
-    /// [`NetError::ClientCertificate`] when the system has no randomness.
-    pub fn ephemeral() -> Result<Self, NetError> {
-        let refuse = |error: rcgen::Error| NetError::ClientCertificate { reason: error.to_string() };
-        let pair = rcgen::generate_simple_self_signed(Vec::new()).map_err(refuse)?;
-        Self::new(pair.cert.pem(), pair.signing_key.serialize_pem())
-    }
-
     /// SHA-256 of the DER certificate: what goes into channel headers so that a message counts on this connection only.
     pub fn certificate_hash(&self) -> &[u8; 32] {
         &self.hash

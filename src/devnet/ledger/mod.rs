@@ -206,6 +206,11 @@ impl Ledger {
         definitions::definition(&state, View::Below(self.height()), chaincode)
     }
 
+    /// Whether anything was ever written in a chaincode's name, openly or privately.
+    pub(crate) fn knows(&self, chaincode: &str) -> bool {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).has_any(chaincode)
+    }
+
     fn current(&self) -> Current {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -123,6 +123,13 @@ impl State {
         visible(self.namespaces.get(namespace)?.get(key)?, view)
     }
 
+    /// Whether anything was ever written to a chaincode's namespace or its collections.
+    pub(crate) fn has_any(&self, namespace: &str) -> bool {
+        self.namespaces.keys().any(|known| match known {
+            Namespace::Public(name) | Namespace::Hashed(name, _) | Namespace::Private(name, _) => name == namespace,
+        })
+    }
+
     /// Whether block `block` has written or deleted the key already.
     pub(crate) fn touched_by(&self, namespace: &Namespace, key: &str, block: u64) -> bool {
         self.namespaces

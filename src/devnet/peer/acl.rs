@@ -31,7 +31,9 @@ pub(super) fn guard(resource: &str) -> Option<Guard> {
         | "_lifecycle/ApproveChaincodeDefinitionForMyOrg"
         | "_lifecycle/QueryApprovedChaincodeDefinition"
         | "_lifecycle/QueryApprovedChaincodeDefinitions"
-        | "cscc/JoinChain" => Guard::Local(Role::Admin),
+        | "cscc/JoinChain"
+        | "cscc/JoinChainBySnapshot"
+        | "cscc/JoinBySnapshotStatus" => Guard::Local(Role::Admin),
         "cscc/GetChannels" => Guard::Local(Role::Member),
         "_lifecycle/CommitChaincodeDefinition"
         | "_lifecycle/QueryChaincodeDefinition"
@@ -46,6 +48,8 @@ pub(super) fn guard(resource: &str) -> Option<Guard> {
         | "qscc/GetBlockByTxID"
         | "cscc/GetConfigBlock"
         | "cscc/GetChannelConfig"
+        | "event/Block"
+        | "event/FilteredBlock"
         | "gateway/CommitStatus"
         | "gateway/ChaincodeEvents" => Guard::Channel(READERS),
         _ => return None,
@@ -58,12 +62,16 @@ impl Peer {
         match guard(resource) {
             None => Err(Refused(format!("Unmapped policy for {}", shown(resource)))),
             Some(Guard::Local(role)) => self.check_local(role, proposal),
-            Some(Guard::Channel(policy)) => self.check_channel(policy, channel, &proposal.signed_data()),
+            Some(Guard::Channel(policy)) => self.check_channel(resource, policy, channel, &proposal.signed_data()),
         }
     }
 
-    /// Whether whoever signed satisfies a policy of `channel`.
-    pub(super) fn check_channel(&self, policy: &str, channel: &str, signed: &Signed) -> Result<(), Refused> {
+    /// Whether whoever signed may use a resource of `channel` that is for its readers, unless the channel says otherwise.
+    pub(super) fn check_reader(&self, resource: &str, channel: &str, signed: &Signed) -> Result<(), Refused> {
+        self.check_channel(resource, READERS, channel, signed)
+    }
+
+    fn check_channel(&self, resource: &str, policy: &str, channel: &str, signed: &Signed) -> Result<(), Refused> {
         if channel.is_empty() {
             return Err(Refused::new(
                 "Invalid channel ID name during check policy on signed data. Name must be different from nil.",
@@ -72,7 +80,13 @@ impl Peer {
         let Some(known) = self.channel(channel) else {
             return Err(Refused(format!("Failed to get policy manager for channel [{}]", shown(channel))));
         };
-        known.access().evaluate(policy, std::slice::from_ref(signed)).map_err(|error| {
+        let access = known.access();
+        if let Some(policy) = access.acl(resource) {
+            return access.evaluate(&policy, std::slice::from_ref(signed)).map_err(|error| {
+                Refused(format!("failed evaluating policy on signed data during check policy [{policy}]: [{error}]"))
+            });
+        }
+        access.evaluate(policy, std::slice::from_ref(signed)).map_err(|error| {
             Refused(format!(
                 "Failed evaluating policy on signed data during check policy on channel [{channel}] with policy \
                  [{policy}]: [{error}]"
@@ -88,11 +102,18 @@ impl Peer {
             ))
         })?;
         if !identity.has_role(role) {
-            let what = if role == Role::Admin { "an admin" } else { "a member" };
+            let msp = &self.msp_id;
+            let reason = if role == Role::Admin {
+                format!(
+                    "The identity is not an admin under this MSP [{msp}]: The identity does not contain OU [ADMIN], \
+                     MSP: [{msp}]"
+                )
+            } else {
+                format!("The identity is not a member under this MSP [{msp}]")
+            };
             return Err(Refused(format!(
                 "Failed verifying that proposal's creator satisfies local MSP principal during channelless check \
-                 policy with policy [{policy}]: [The identity is not {what} under this MSP [{}]]",
-                self.msp_id
+                 policy with policy [{policy}]: [{reason}]"
             )));
         }
         let signed = &proposal.signed;

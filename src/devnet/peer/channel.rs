@@ -57,13 +57,22 @@ impl PeerChannel {
     }
 }
 
-impl Feed for PeerChannel {
+/// A channel's blocks, guarded as a resource (`event/Block`, `event/FilteredBlock`).
+#[derive(Debug)]
+pub(super) struct Guarded {
+    pub(super) channel: Arc<PeerChannel>,
+    pub(super) resource: &'static str,
+}
+
+impl Feed for Guarded {
     fn blocks(&self) -> &BlockStore {
-        self.ledger.blocks()
+        self.channel.ledger.blocks()
     }
 
     fn may_read(&self, signed: &Signed) -> bool {
-        !is_expired(&signed.identity, self.faults.now())
-            && self.access().evaluate(READERS, std::slice::from_ref(signed)).is_ok()
+        let access = self.channel.access();
+        let policy = access.acl(self.resource);
+        !is_expired(&signed.identity, self.channel.faults.now())
+            && access.evaluate(policy.as_deref().unwrap_or(READERS), std::slice::from_ref(signed)).is_ok()
     }
 }

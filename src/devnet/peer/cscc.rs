@@ -2,13 +2,14 @@
 //!
 //! Source: Fabric 3.1.5 `core/scc/cscc/configure.go`.
 
+use bytes::Bytes;
 use prost::Message as _;
 
 use super::call::Call;
 use super::proposal::shown;
 use super::resolve::{failure, success};
-use crate::pb::common::Block;
-use crate::pb::protos::{ChannelInfo, ChannelQueryResponse, Response};
+use crate::pb::common::{Block, ChannelHeader, ConfigEnvelope, Envelope, HeaderType, Payload};
+use crate::pb::protos::{ChannelInfo, ChannelQueryResponse, JoinBySnapshotStatus, Response};
 
 /// Answers a call of `cscc`.
 pub(super) fn invoke(call: &Call) -> Response {
@@ -16,7 +17,7 @@ pub(super) fn invoke(call: &Call) -> Response {
     let wrong_number = || failure(format!("Incorrect number of arguments, {}", args.len()));
     let Some(function) = args.first() else { return wrong_number() };
     let function = String::from_utf8_lossy(function);
-    if function != "GetChannels" && args.len() < 2 {
+    if !matches!(&*function, "GetChannels" | "JoinBySnapshotStatus") && args.len() < 2 {
         return wrong_number();
     }
     let original = &call.proposal.chaincode;
@@ -30,19 +31,20 @@ pub(super) fn invoke(call: &Call) -> Response {
     let channel = shown(&String::from_utf8_lossy(&argument));
     let check = |channel: &str| call.peer.check_acl(&format!("cscc/{function}"), channel, &call.proposal);
     match &*function {
-        "JoinChain" => {
-            let block = match Block::decode(argument) {
-                Ok(block) => block,
-                Err(error) => return failure(format!("Failed to reconstruct the genesis block, {error}")),
-            };
-            if let Err(error) = check("") {
-                return failure(format!("access denied for [JoinChain]: [{error}]"));
+        "JoinChain" => join(call, argument),
+        "JoinChainBySnapshot" => {
+            if argument.is_empty() {
+                return failure("Cannot join the channel, no snapshot directory provided");
             }
-            match call.peer.join(block) {
-                Ok(()) => success(""),
-                Err(error) => failure(error.to_string()),
+            match check("") {
+                Err(error) => failure(format!("access denied for [JoinChainBySnapshot]: [{error}]")),
+                Ok(()) => failure("this network makes no snapshots of ledgers and joins none"),
             }
         }
+        "JoinBySnapshotStatus" => match check("") {
+            Err(error) => failure(format!("access denied for [JoinBySnapshotStatus]: {error}")),
+            Ok(()) => success(JoinBySnapshotStatus::default().encode_to_vec()),
+        },
         "GetConfigBlock" => {
             if let Err(error) = check(&channel) {
                 return failure(format!("access denied for [GetConfigBlock][{channel}]: {error}"));
@@ -73,4 +75,69 @@ pub(super) fn invoke(call: &Call) -> Response {
         }
         other => failure(format!("Requested function {} not found.", shown(other))),
     }
+}
+
+/// Joins the channel that begins with a block.
+fn join(call: &Call, block: Bytes) -> Response {
+    let block = match Block::decode(block) {
+        Ok(block) => block,
+        Err(error) => return failure(format!("Failed to reconstruct the genesis block, {error}")),
+    };
+    let channel = match channel_of(&block) {
+        Ok(channel) => shown(&channel),
+        Err(reason) => {
+            return failure(format!(
+                "\"JoinChain\" request failed to extract channel id from the block due to [{reason}]"
+            ));
+        }
+    };
+    if let Err(reason) = check_config_block(&block) {
+        return failure(format!(
+            "\"JoinChain\" for channelID = {channel} failed because of validation of configuration block, because of \
+             {reason}"
+        ));
+    }
+    if let Err(error) = call.peer.check_acl("cscc/JoinChain", "", &call.proposal) {
+        return failure(format!("access denied for [JoinChain][{channel}]: [{error}]"));
+    }
+    match call.peer.join(block) {
+        Ok(()) => success(""),
+        Err(error) => failure(error.to_string()),
+    }
+}
+
+/// The payload of a block's first envelope.
+fn first_payload(block: &Block) -> Result<Payload, String> {
+    let envelope = block.data.as_ref().and_then(|data| data.data.first());
+    let envelope = envelope.ok_or("failed to retrieve channel id - block is empty")?;
+    let envelope =
+        Envelope::decode(envelope.clone()).map_err(|error| format!("error unmarshaling Envelope: {error}"))?;
+    Payload::decode(envelope.payload).map_err(|error| format!("error unmarshaling Payload: {error}"))
+}
+
+fn channel_of(block: &Block) -> Result<String, String> {
+    let header = first_payload(block)?.header.ok_or("failed to retrieve channel id - payload header is empty")?;
+    let header = ChannelHeader::decode(header.channel_header);
+    Ok(header.map_err(|error| format!("error unmarshaling ChannelHeader: {error}"))?.channel_id)
+}
+
+/// That a block holds a channel's configuration, with a part for applications.
+fn check_config_block(block: &Block) -> Result<(), String> {
+    let payload = first_payload(block)?;
+    let header = ChannelHeader::decode(payload.header.unwrap_or_default().channel_header).unwrap_or_default();
+    if header.r#type != HeaderType::Config as i32 {
+        let kind = HeaderType::try_from(header.r#type).map_or("", |kind| kind.as_str_name());
+        return Err(format!("Bad configuration envelope: invalid type {kind}, expected CONFIG"));
+    }
+    let envelope = ConfigEnvelope::decode(payload.data)
+        .map_err(|error| format!("Bad configuration envelope: error unmarshaling message for type CONFIG: {error}"))?;
+    let config = envelope.config.ok_or("Nil config envelope Config")?;
+    let group = config.channel_group.ok_or("Nil channel group")?;
+    if group.groups.is_empty() {
+        return Err("No channel configuration groups are available".to_owned());
+    }
+    if !group.groups.contains_key("Application") {
+        return Err("Invalid configuration block, missing Application configuration group".to_owned());
+    }
+    Ok(())
 }

@@ -10,6 +10,7 @@ use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::Peer;
+use super::channel::Guarded;
 use crate::devnet::access::Signed;
 use crate::devnet::deliver::{self, Feed, Render, Responses};
 use crate::fabric::policy;
@@ -24,6 +25,9 @@ use crate::pb::protos::{
     TxValidationCode, filtered_transaction,
 };
 use crate::runtime::Workers;
+
+/// The resource that whole blocks are.
+const BLOCK: &str = "event/Block";
 
 /// The service of a peer.
 #[derive(Debug)]
@@ -100,10 +104,14 @@ impl Delivering {
     fn serve(
         &self,
         envelopes: Request<Streaming<Envelope>>,
+        resource: &'static str,
         render: impl Render<Response = DeliverResponse>,
     ) -> Responses<DeliverResponse> {
         let peer = Arc::clone(&self.peer);
-        let lookup = move |channel: &str| peer.channel(channel).map(|channel| channel as Arc<dyn Feed>);
+        let lookup = move |channel: &str| {
+            let channel = peer.channel(channel)?;
+            Some(Arc::new(Guarded { channel, resource }) as Arc<dyn Feed>)
+        };
         deliver::serve(&self.workers, self.peer.faults(), envelopes, lookup, render)
     }
 }
@@ -115,21 +123,21 @@ impl Deliver for Delivering {
     type DeliverWithPrivateDataStream = Responses<DeliverResponse>;
 
     async fn deliver(&self, request: Request<Streaming<Envelope>>) -> Result<Response<Self::DeliverStream>, Status> {
-        Ok(Response::new(self.serve(request, Whole)))
+        Ok(Response::new(self.serve(request, BLOCK, Whole)))
     }
 
     async fn deliver_filtered(
         &self,
         request: Request<Streaming<Envelope>>,
     ) -> Result<Response<Self::DeliverFilteredStream>, Status> {
-        Ok(Response::new(self.serve(request, Filtered)))
+        Ok(Response::new(self.serve(request, "event/FilteredBlock", Filtered)))
     }
 
     async fn deliver_with_private_data(
         &self,
         request: Request<Streaming<Envelope>>,
     ) -> Result<Response<Self::DeliverWithPrivateDataStream>, Status> {
-        Ok(Response::new(self.serve(request, WithPrivateData(Arc::clone(&self.peer)))))
+        Ok(Response::new(self.serve(request, BLOCK, WithPrivateData(Arc::clone(&self.peer)))))
     }
 }
 

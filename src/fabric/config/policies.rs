@@ -118,7 +118,8 @@ impl Node {
             None => Err(format!("there is no policy {name:?}")),
             Some(Rule::Broken(reason)) => Err(format!("it cannot be read: {reason}")),
             Some(Rule::Signature(policy)) if suffices(policy, candidates) => Ok(()),
-            Some(Rule::Signature(_)) => Err(format!("the {} signers do not suffice", candidates.len())),
+            // From here on in the nodes' own words, which people search for.
+            Some(Rule::Signature(_)) => Err("signature set did not satisfy policy".to_owned()),
             Some(Rule::Implicit { quorum, name }) => {
                 let needed = self.needed(*quorum);
                 let met = self.children.values().filter(|child| child.judge(name, candidates).is_ok()).count();
@@ -126,8 +127,8 @@ impl Node {
                     return Ok(());
                 }
                 Err(format!(
-                    "{met} of {} policies {name:?} below it are satisfied, needed are {needed}",
-                    self.children.len()
+                    "implicit policy evaluation failed - {met} sub-policies were satisfied, but this policy requires \
+                     {needed} of the '{name}' sub-policies to be satisfied"
                 ))
             }
         }

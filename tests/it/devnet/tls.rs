@@ -60,12 +60,3 @@ async fn without_one_nobody_gets_in() {
     let error = client.channel(channel_name()).evaluate(&read("a1")).await.unwrap_err();
     assert!(error.is_retryable(), "no answer came: {error}");
 }
-
-#[tokio::test]
-async fn without_mutual_tls_discovery_still_wants_some_certificate() {
-    let network = Network::with_asset("").await;
-    let channel = network.user(1);
-    submit(&channel, &create("a1")).await.unwrap();
-    let discovered = channel.submit(&create("a2"), Endorsers::Discovered).await;
-    assert!(discovered.is_ok(), "{discovered:?}");
-}

@@ -16,6 +16,7 @@ use crate::devnet::ledger::implicit_owner;
 use crate::devnet::lifecycle::state::LIFECYCLE;
 use crate::devnet::peer::channel::PeerChannel;
 use crate::devnet::peer::context::Refused;
+use crate::devnet::peer::proposal::shown;
 use crate::fabric::identity::{Identity, Role, Signer as _};
 use crate::fabric::policy::ApplicationPolicy;
 use crate::pb::common::{MspPrincipal, SignaturePolicyEnvelope};
@@ -171,13 +172,18 @@ fn demands(channel: &PeerChannel, interest: &ChaincodeInterest) -> Result<Vec<De
     interest
         .chaincodes
         .iter()
-        .map(|call| {
-            demand(channel, call).ok_or_else(|| {
-                let (name, channel) = (&call.name, channel.ledger().channel());
-                Refused(format!("No metadata was found for chaincode {name} in channel {channel}"))
-            })
-        })
+        .map(|call| demand(channel, call).ok_or_else(|| no_metadata(&call.name, channel.ledger().channel().as_str())))
         .collect()
+}
+
+fn no_metadata(chaincode: &str, channel: &str) -> Refused {
+    let (chaincode, channel) = (shown(chaincode), shown(channel));
+    Refused(format!("No metadata was found for chaincode {chaincode} in channel {channel}"))
+}
+
+/// What is said where there is no such channel, and so no chaincode of the interest.
+pub(in crate::devnet::peer) fn unknown_chaincode(interest: &ChaincodeInterest, channel: &str) -> Refused {
+    no_metadata(interest.chaincodes.first().map_or("", |call| &call.name), channel)
 }
 
 /// What `call` asks for; `None` where there is no such chaincode, or its policies cannot be read.

@@ -73,7 +73,7 @@ impl Gatekeeper {
             .map_err(|error| Status::invalid_argument(format!("invalid chaincode events request: {error}")))?;
         let signature = signed.signature.clone();
         let signed = Signed { identity: request.identity.clone(), data: signed.request.clone(), signature };
-        self.may_read(&request.channel_id, &signed)?;
+        self.may_read("gateway/ChaincodeEvents", &request.channel_id, &signed)?;
         let channel = self.channel(&request.channel_id).map_err(|error| Status::not_found(error.0))?;
         let ledger = Arc::clone(channel.ledger());
         let start = start(&ledger, &request)?;

@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use self::plan::Plan;
 use super::Peer;
-use super::channel::{PeerChannel, READERS};
+use super::channel::PeerChannel;
 use super::context::Refused;
 use super::discovery::{self, Candidate, Member, Topology};
 use super::proposal::shown;
@@ -97,7 +97,7 @@ impl Gatekeeper {
             }
         }
         let signed = Signed { identity: request.identity, data: signed.request, signature: signed.signature };
-        self.may_read(&request.channel_id, &signed)?;
+        self.may_read("gateway/CommitStatus", &request.channel_id, &signed)?;
         let channel = self.channel(&request.channel_id).map_err(|error| Status::aborted(error.0))?;
         let mut height = channel.ledger().watch();
         // What is no transaction ID is never seen, as with any other that does not exist.
@@ -115,8 +115,8 @@ impl Gatekeeper {
     }
 
     /// That whoever signed may read the channel now.
-    fn may_read(&self, channel: &str, signed: &Signed) -> Result<(), Status> {
-        self.peer.check_channel(READERS, channel, signed).map_err(|error| Status::permission_denied(error.0))
+    fn may_read(&self, resource: &str, channel: &str, signed: &Signed) -> Result<(), Status> {
+        self.peer.check_reader(resource, channel, signed).map_err(|error| Status::permission_denied(error.0))
     }
 
     fn channel(&self, name: &str) -> Result<Arc<PeerChannel>, Refused> {
@@ -150,9 +150,14 @@ impl Gatekeeper {
         interest: &ChaincodeInterest,
         preferred: Option<&Member>,
     ) -> Result<Plan, Refused> {
-        let known = self.channel(channel)?;
-        let candidates = discovery::candidates(&known, &*self.topology);
-        let layouts = discovery::layouts(&known, candidates, interest).map_err(|error| {
+        let layouts = match self.peer.channel(channel) {
+            Some(known) => {
+                let candidates = discovery::candidates(&known, &*self.topology);
+                discovery::layouts(&known, candidates, interest)
+            }
+            None => Err(discovery::unknown_chaincode(interest, channel)),
+        };
+        let layouts = layouts.map_err(|error| {
             error.context("no combination of peers can be derived which satisfy the endorsement policy")
         })?;
         Ok(Plan::from_layouts(layouts, preferred, self.peer.name(), shuffle))

@@ -198,6 +198,11 @@ async fn what_is_wrong_with_a_request_is_said() {
     let expected = "no combination of peers can be derived which satisfy the endorsement policy: No metadata was found \
                     for chaincode other in channel ops";
     assert_eq!((error.code(), error.message()), (Code::FailedPrecondition, expected));
+    let user = &net.sides[0].user;
+    let elsewhere = net.proposal("nowhere", &call, user);
+    let request = EndorseRequest { proposed_transaction: Some(sign(&elsewhere, user)), ..EndorseRequest::default() };
+    let error = gateway.endorse(Request::new(request)).await.unwrap_err();
+    assert!(error.message().ends_with("No metadata was found for chaincode asset in channel nowhere"), "{error}");
     let error = gateway.endorse(Request::new(EndorseRequest::default())).await.unwrap_err();
     assert_eq!(error.message(), "the proposed transaction must contain a signed proposal");
     let error = gateway.submit(Request::new(SubmitRequest::default())).await.unwrap_err();

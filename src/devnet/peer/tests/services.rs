@@ -79,8 +79,30 @@ async fn cscc_tells_channels_and_joins_them_once() {
         again.message,
         "cannot create ledger from genesis block: ledger [ops] already exists with state [ACTIVE]"
     );
-    let later = net.ask(0, "", &Invocation::new("cscc", "JoinChain").arg("")).await;
-    assert!(later.message.starts_with("cannot create ledger from genesis block: "), "{}", later.message);
+    let transaction = {
+        net.deploy("asset", Arc::new(AssetContract)).await;
+        prost::Message::encode_to_vec(&*net.ledger(0, CHANNEL).block(1).unwrap())
+    };
+    for (block, expected) in [
+        (&b"\xff"[..], "Failed to reconstruct the genesis block, "),
+        (
+            b"",
+            "\"JoinChain\" request failed to extract channel id from the block due to [failed to retrieve channel id - \
+             block is empty]",
+        ),
+        (
+            &transaction,
+            "\"JoinChain\" for channelID = ops failed because of validation of configuration block, because of Bad \
+             configuration envelope: invalid type ENDORSER_TRANSACTION, expected CONFIG",
+        ),
+    ] {
+        let join = Invocation::new("cscc", "JoinChain").arg(block.to_vec());
+        let said = net.ask(0, "", &join).await.message;
+        assert!(said.starts_with(expected), "{said} instead of {expected}");
+    }
+    let by_snapshot = net.ask(0, "", &Invocation::new("cscc", "JoinChainBySnapshot").arg("folder")).await;
+    assert_eq!(by_snapshot.message, "this network makes no snapshots of ledgers and joins none");
+    assert_eq!(net.ask(0, "", &Invocation::new("cscc", "JoinBySnapshotStatus")).await.status, 200);
     for (args, expected) in [
         (&["GetConfigBlock"][..], "Incorrect number of arguments, 1"),
         (
