@@ -14,8 +14,10 @@ use tracing::Instrument as _;
 
 use crate::client::lifecycle::{Approval, Commitment, Installation, LifecycleError};
 use crate::client::{Channel, Client, Peer, SubmitError};
+use crate::fabric::lifecycle::ChaincodeDefinition;
 use crate::fabric::names::{MspId, PackageId};
 use crate::fabric::package::{Package, ccaas};
+use crate::fabric::policy::DefinitionEncoding;
 use crate::opssc::calls::ChaincodeOps;
 use crate::opssc::chaincode_ops::{HistoryQuery, PackageType, Task as OpsTask, TaskStatus, TaskStatusUpdate};
 use crate::runtime::CancellationToken;
@@ -38,6 +40,7 @@ pub(super) struct Operations {
     pub(super) client: Client,
     pub(super) ledger: ChaincodeOps,
     pub(super) servers: ChaincodeServers,
+    pub(super) encoding: DefinitionEncoding,
     pub(super) reporter: Arc<dyn Reporter>,
     pub(super) stop: CancellationToken,
 }
@@ -67,6 +70,8 @@ impl Operations {
 /// What the proposal asks for, as the ledger has it now.
 struct Found {
     plan: Plan,
+    /// The same in the bytes of the other encoding, where that makes a difference.
+    otherwise: Option<ChaincodeDefinition>,
     channel: Channel,
 }
 
@@ -177,9 +182,11 @@ impl Task<'_> {
         if self.told().await?.is_some_and(|(status, _)| status == TaskStatus::Success) {
             return Ok(Some(Input::Obsolete("this organization has already reported success".to_owned())));
         }
-        let plan = Plan::of(&proposal).map_err(Trouble::definite)?;
+        let plan = Plan::of(&proposal, self.operations.encoding).map_err(Trouble::definite)?;
+        let otherwise = Plan::of(&proposal, self.operations.encoding.other()).ok().map(|plan| plan.definition);
+        let otherwise = otherwise.filter(|otherwise| !otherwise.is_same(&plan.definition));
         let channel = self.operations.client.channel(plan.channel.clone());
-        self.found = Some(Found { plan, channel });
+        self.found = Some(Found { plan, otherwise, channel });
         Ok(None)
     }
 
@@ -314,7 +321,7 @@ impl Task<'_> {
         if self.is_committed().await? {
             return Ok((Input::Committed, "it is committed already".to_owned()));
         }
-        let Found { plan, channel, .. } = self.found()?;
+        let Found { plan, channel, otherwise } = self.found()?;
         let agreement =
             channel.lifecycle().agreement(&plan.definition).await.map_err(|error| lifecycle_trouble(&error))?;
         let named = |organizations: &mut dyn Iterator<Item = &MspId>| {

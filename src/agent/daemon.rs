@@ -177,6 +177,7 @@ impl Agent {
             client: client.clone(),
             ledger: ChaincodeOps::new(ops.clone(), settings.chaincode_ops.clone()),
             servers: settings.servers.clone(),
+            encoding: settings.definition_encoding,
             reporter,
             stop: workers.token(),
         });

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::fabric::lifecycle::ChaincodeDefinition;
 use crate::fabric::names::{ChaincodeName, ChannelName, Label};
-use crate::fabric::policy;
+use crate::fabric::policy::DefinitionEncoding;
 use crate::opssc::chaincode_ops::{PackageType, Proposal};
 use crate::pb::protos::CollectionConfigPackage;
 
@@ -33,7 +33,7 @@ impl Plan {
     ///
     /// # Errors
     /// Why it cannot be carried out by anybody.
-    pub(super) fn of(proposal: &Proposal) -> Result<Self, String> {
+    pub(super) fn of(proposal: &Proposal, encoding: DefinitionEncoding) -> Result<Self, String> {
         let channel = ChannelName::parse(proposal.channel_id.as_str()).map_err(|error| error.to_string())?;
         let name = ChaincodeName::parse(proposal.chaincode_name.as_str()).map_err(|error| error.to_string())?;
         let proposed = &proposal.chaincode_definition;
@@ -43,8 +43,8 @@ impl Plan {
         let label = Label::parse(format!("{name}-{}", proposed.sequence)).map_err(|error| error.to_string())?;
         let mut definition = ChaincodeDefinition::new(name, proposed.sequence.to_string(), proposed.sequence);
         definition.init_required = proposed.init_required;
-        definition.validation_parameter = endorsement_policy(&proposed.validation_parameter)?;
-        definition.collections = collections(&proposed.collections)?;
+        definition.validation_parameter = endorsement_policy(&proposed.validation_parameter, encoding)?;
+        definition.collections = collections(&proposed.collections, encoding)?;
         Ok(Self { channel, definition, label, package_type: proposal.chaincode_package.package_type.clone() })
     }
 
@@ -63,23 +63,23 @@ impl Plan {
 ///
 /// # Errors
 /// Why it is not valid.
-pub fn endorsement_policy(base64: &str) -> Result<Bytes, String> {
+pub fn endorsement_policy(base64: &str, encoding: DefinitionEncoding) -> Result<Bytes, String> {
     let text = decoded("validation parameter", base64)?;
-    let policy = policy::opssc_validation_parameter(&text)
-        .map_err(|error| format!("the validation parameter is not valid: {}", text::chain(&error)))?;
-    Ok(policy.map(|policy| policy.encode()).unwrap_or_default())
+    encoding
+        .validation_parameter(&text)
+        .map_err(|error| format!("the validation parameter is not valid: {}", text::chain(&error)))
 }
 
 /// The collections of a definition, out of base64 of their JSON; empty for none.
 ///
 /// # Errors
 /// Why they are not valid.
-pub fn collections(base64: &str) -> Result<Option<CollectionConfigPackage>, String> {
+pub fn collections(base64: &str, encoding: DefinitionEncoding) -> Result<Option<CollectionConfigPackage>, String> {
     if base64.is_empty() {
         return Ok(None);
     }
     let json = decoded("collections", base64)?;
-    policy::collections::opssc(&json).map_err(|error| format!("the collections are not valid: {}", text::chain(&error)))
+    encoding.collections(&json).map_err(|error| format!("the collections are not valid: {}", text::chain(&error)))
 }
 
 fn decoded(what: &str, base64: &str) -> Result<String, String> {
@@ -145,7 +145,11 @@ mod tests {
 
     #[test]
     fn a_plan_is_made_of_checked_names() {
-        let plan = Plan::of(&proposal("mychannel", "asset", 3, b"/Channel/Application/Endorsement", b"")).unwrap();
+        let plan = Plan::of(
+            &proposal("mychannel", "asset", 3, b"/Channel/Application/Endorsement", b""),
+            DefinitionEncoding::Fabric,
+        )
+        .unwrap();
         assert_eq!((plan.channel.as_str(), plan.chaincode().as_str(), plan.sequence()), ("mychannel", "asset", 3));
         assert_eq!((plan.label.as_str(), plan.definition.version.as_str()), ("asset-3", "3"));
         assert!(!plan.definition.validation_parameter.is_empty() && plan.definition.collections.is_none());
@@ -174,22 +178,28 @@ mod tests {
             ("collections", proposal("mychannel", "asset", 1, policy, b"\xff")),
             ("collections", proposal("mychannel", "asset", 1, policy, "[".repeat(1 << 20).as_bytes())),
         ] {
-            let reason = Plan::of(&proposal).expect_err(shown);
+            let reason = Plan::of(&proposal, DefinitionEncoding::Fabric).expect_err(shown);
             assert!(!reason.is_empty(), "for {shown}");
         }
         let mut not_base64 = proposal("mychannel", "asset", 1, policy, b"");
         not_base64.chaincode_definition.validation_parameter = "\u{1b}%%".to_owned();
-        assert!(Plan::of(&not_base64).is_err());
+        assert!(Plan::of(&not_base64, DefinitionEncoding::Fabric).is_err());
         not_base64.chaincode_definition = serde_json::from_str(
             r#"{"sequence":1,"validationParameter":"L0NoYW5uZWwvQXBwbGljYXRpb24vRW5kb3JzZW1lbnQ=","collections":"%"}"#,
         )
         .unwrap();
-        assert!(Plan::of(&not_base64).is_err());
+        assert!(Plan::of(&not_base64, DefinitionEncoding::Fabric).is_err());
     }
 
     #[test]
     fn the_highest_sequence_is_no_trap() {
-        assert!(Plan::of(&proposal("mychannel", "asset", i64::MAX, b"/Channel/Application/Endorsement", b"")).is_ok());
+        assert!(
+            Plan::of(
+                &proposal("mychannel", "asset", i64::MAX, b"/Channel/Application/Endorsement", b""),
+                DefinitionEncoding::Fabric
+            )
+            .is_ok()
+        );
         let committed = Committed { sequence: i64::MAX, same_content: false, approved: true };
         assert!(check_sequence(1, Some(committed)).is_err());
     }

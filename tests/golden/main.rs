@@ -31,6 +31,7 @@ families! {
     policies::application_policy;
     policies::collections_peer_cli;
     policies::opssc_validation_parameter;
+    policies::opssc_collections;
     packages::labels;
     identities::identity_serialized;
     identities::identity_verify;

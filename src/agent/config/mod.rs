@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::fabric::names::{ChaincodeName, ChannelName, MspId};
+use crate::fabric::policy::DefinitionEncoding;
 
 use variables::Variables;
 pub use variables::{Problem, SettingsError};
@@ -165,6 +166,8 @@ pub struct Settings {
     pub service_address: SocketAddr,
     /// `CC_SERVER_*`.
     pub servers: ChaincodeServers,
+    /// `DEFINITION_ENCODING` (ours): in which bytes definitions are approved.
+    pub definition_encoding: DefinitionEncoding,
     /// `CHECKPOINT_DIR` (ours): where the agent remembers which events it has dealt with.
     pub checkpoint_dir: PathBuf,
 }
@@ -237,6 +240,11 @@ impl Settings {
             read.path("CONNECTION_PROFILE", "/opt/fabric/config/connection-profile.yaml"),
             read.path("CHECKPOINT_DIR", "/opt/opssc/data/checkpoint"),
         );
+        let definition_encoding = read
+            .parsed("DEFINITION_ENCODING", "fabric", "use fabric, or original beside original agents", |text| {
+                text.parse().map_err(|_| "it is not an encoding of definitions".to_owned())
+            })
+            .unwrap_or_default();
         let git_user = read.text("GIT_USER");
         let git_password = read.text("GIT_PASSWORD").map(Secret::new);
         let gopath = read.text("GOPATH").map(PathBuf::from);
@@ -270,6 +278,7 @@ impl Settings {
                 log_format,
                 service_address: SocketAddr::new(service_ip, service_port),
                 servers,
+                definition_encoding,
                 checkpoint_dir: paths.4,
             }),
             _ => Err(SettingsError::new(problems)),

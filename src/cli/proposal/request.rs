@@ -15,6 +15,7 @@ use super::super::settings::SettingFlags;
 use super::{Follow, Session};
 use crate::agent::{self, text};
 use crate::fabric::names::{ChaincodeName, ChannelName};
+use crate::fabric::policy::DefinitionEncoding;
 use crate::opssc::chaincode_ops::{ChaincodeDefinition, ChaincodePackage, PackageType, ProposalInput};
 
 /// What is proposed.
@@ -99,12 +100,13 @@ impl Request {
             None => self.policy.clone(),
         };
         let validation_parameter = BASE64_STANDARD.encode(policy.trim());
-        agent::endorsement_policy(&validation_parameter)
+        agent::endorsement_policy(&validation_parameter, DefinitionEncoding::Fabric)
             .map_err(|error| UsageError(format!("--policy is not valid: {}", text::bounded(&error, 1000))))?;
         let collections = match &self.collections {
             Some(path) => {
                 let encoded = BASE64_STANDARD.encode(read(path)?);
-                agent::collections(&encoded).map_err(|error| UsageError(text::bounded(&error, 1000)))?;
+                agent::collections(&encoded, DefinitionEncoding::Fabric)
+                    .map_err(|error| UsageError(text::bounded(&error, 1000)))?;
                 encoded
             }
             None => String::new(),

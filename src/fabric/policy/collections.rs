@@ -10,7 +10,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::opssc::signature_policy;
+use super::opssc::{Dialect, signature_policy};
 use super::{ApplicationPolicy, PolicyError, dsl};
 use crate::pb::common::SignaturePolicyEnvelope;
 use crate::pb::protos::{
@@ -141,6 +141,19 @@ fn cli_endorsement(value: &Value) -> Result<(String, String), PolicyError> {
 /// # Errors
 /// [`PolicyError`] where OpsSC's agents refuse it.
 pub fn opssc(text: &str) -> Result<Option<CollectionConfigPackage>, PolicyError> {
+    opssc_items(text, OpsscNames::All)
+}
+
+/// Which names of a collection's values are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OpsscNames {
+    /// Those of the message and those of the peer CLI.
+    All,
+    /// Those that the original agent knows.
+    Original,
+}
+
+pub(super) fn opssc_items(text: &str, names: OpsscNames) -> Result<Option<CollectionConfigPackage>, PolicyError> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -150,7 +163,7 @@ pub fn opssc(text: &str) -> Result<Option<CollectionConfigPackage>, PolicyError>
         Value::Array(_) => return Err(wrong("the list is empty")),
         _ => return Err(wrong("they are no list")),
     };
-    let config = items.iter().map(opssc_collection).collect::<Result<_, _>>()?;
+    let config = items.iter().map(|item| opssc_collection(item, names)).collect::<Result<_, _>>()?;
     Ok(Some(CollectionConfigPackage { config }))
 }
 
@@ -167,20 +180,26 @@ fn read<T: Default>(
     given(object, keys).map_or_else(|| Ok(T::default()), |(key, value)| convert(key, value))
 }
 
-fn opssc_collection(value: &Value) -> Result<CollectionConfig, PolicyError> {
+fn opssc_collection(value: &Value, names: OpsscNames) -> Result<CollectionConfig, PolicyError> {
     let object = value.as_object().ok_or_else(|| wrong("a collection is no object"))?;
     let name = read(object, &["name"], text)?;
     let (_, policy) = given(object, &["member_orgs_policy", "policy"])
         .ok_or_else(|| wrong(format!("collection {name:?} has no policy")))?;
+    // The last name of each list is the peer CLI's.
+    let known = |all: &'static [&'static str]| match names {
+        OpsscNames::All => all,
+        OpsscNames::Original => &all[..all.len() - 1],
+    };
+    let dialect = names.dialect();
     Ok(packed(StaticCollectionConfig {
-        member_orgs_policy: Some(members(signature_policy(policy)?)),
-        required_peer_count: read(object, &["required_peer_count", "requiredPeerCount"], count)?,
+        member_orgs_policy: Some(members(signature_policy(policy, dialect)?)),
+        required_peer_count: read(object, known(&["required_peer_count", "requiredPeerCount"]), count)?,
         maximum_peer_count: read(object, &["maxPeerCount", "max_peer_count", "maximum_peer_count"], count)?,
-        block_to_live: read(object, &["block_to_live", "blockToLive"], blocks)?,
-        member_only_read: read(object, &["member_only_read", "memberOnlyRead"], flag)?,
-        member_only_write: read(object, &["member_only_write", "memberOnlyWrite"], flag)?,
-        endorsement_policy: given(object, &["endorsement_policy", "endorsementPolicy"])
-            .map(|(_, value)| opssc_endorsement(value))
+        block_to_live: read(object, known(&["block_to_live", "blockToLive"]), blocks)?,
+        member_only_read: read(object, known(&["member_only_read", "memberOnlyRead"]), flag)?,
+        member_only_write: read(object, known(&["member_only_write", "memberOnlyWrite"]), flag)?,
+        endorsement_policy: given(object, known(&["endorsement_policy", "endorsementPolicy"]))
+            .map(|(_, value)| opssc_endorsement(value, names))
             .transpose()?
             .flatten()
             .map(|policy| policy.to_message()),
@@ -188,15 +207,30 @@ fn opssc_collection(value: &Value) -> Result<CollectionConfig, PolicyError> {
     }))
 }
 
-fn opssc_endorsement(value: &Value) -> Result<Option<ApplicationPolicy>, PolicyError> {
+fn opssc_endorsement(value: &Value, names: OpsscNames) -> Result<Option<ApplicationPolicy>, PolicyError> {
     let object = value.as_object().ok_or_else(|| wrong("an endorsement policy is no object"))?;
-    let signature = given(object, &["signature_policy", "signaturePolicy"]);
-    let reference = given(object, &["channel_config_policy_reference", "channelConfigPolicy"]);
-    match (signature, reference) {
+    let (signature, reference): (&[&str], &[&str]) = match names {
+        OpsscNames::All => {
+            (&["signature_policy", "signaturePolicy"], &["channel_config_policy_reference", "channelConfigPolicy"])
+        }
+        OpsscNames::Original => (&["signature_policy"], &["channel_config_policy_reference"]),
+    };
+    match (given(object, signature), given(object, reference)) {
         (None, None) => Ok(None),
-        (Some((_, policy)), None) => signature_policy(policy).map(|policy| Some(ApplicationPolicy::Signature(policy))),
+        (Some((_, policy)), None) => {
+            signature_policy(policy, names.dialect()).map(|policy| Some(ApplicationPolicy::Signature(policy)))
+        }
         (None, Some((key, path))) => text(key, path).map(|path| Some(ApplicationPolicy::ChannelReference(path))),
         (Some(_), Some(_)) => Err(PolicyError::Both),
+    }
+}
+
+impl OpsscNames {
+    fn dialect(self) -> Dialect {
+        match self {
+            Self::All => Dialect::Fabric,
+            Self::Original => Dialect::Original,
+        }
     }
 }
 

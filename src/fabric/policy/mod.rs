@@ -11,11 +11,13 @@ pub mod collections;
 pub mod dsl;
 mod evaluate;
 mod opssc;
+mod original;
 
 pub use application::ApplicationPolicy;
 pub(crate) use evaluate::{Candidate, suffices};
 pub use evaluate::{Member, distinct, evaluate, evaluate_members};
 pub use opssc::opssc_validation_parameter;
+pub use original::{DefinitionEncoding, original_collections, original_validation_parameter};
 
 /// Why a policy cannot be had from what was given, or is not satisfied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,6 +7,7 @@
 
 use serde_json::{Map, Value};
 
+use super::original::in_order;
 use super::{ApplicationPolicy, PolicyError, dsl};
 use crate::fabric::identity::Role;
 use crate::pb::common::signature_policy::{NOutOf, Type};
@@ -19,29 +20,52 @@ use crate::pb::common::{MspPrincipal, SignaturePolicy, SignaturePolicyEnvelope};
 /// # Errors
 /// [`PolicyError`] for anything else.
 pub fn opssc_validation_parameter(text: &str) -> Result<Option<ApplicationPolicy>, PolicyError> {
+    validation_parameter(text, Dialect::Fabric)
+}
+
+/// How policies as text are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// Numbered as by the peer CLI, with known roles only.
+    Fabric,
+    /// As by the original agent: numbered in order of appearance, equal principals being one.
+    Original,
+    /// The same in a validation parameter, where roles are lost and so may be any word.
+    OriginalAnyRole,
+}
+
+pub(super) fn validation_parameter(text: &str, dialect: Dialect) -> Result<Option<ApplicationPolicy>, PolicyError> {
     match serde_json::from_str::<Value>(text) {
         Ok(Value::Null) => Ok(None),
-        Ok(Value::String(text)) => written(&text),
+        Ok(Value::String(text)) => written(&text, dialect),
         Ok(value @ Value::Object(_)) => {
-            signature_policy(&value).map(|policy| Some(ApplicationPolicy::Signature(policy)))
+            signature_policy(&value, dialect).map(|policy| Some(ApplicationPolicy::Signature(policy)))
         }
         Ok(other) => Err(PolicyError::invalid(format!("{} is no policy", kind(&other)))),
-        Err(_) => written(text),
+        Err(_) => written(text, dialect),
     }
 }
 
-fn written(text: &str) -> Result<Option<ApplicationPolicy>, PolicyError> {
+fn written(text: &str, dialect: Dialect) -> Result<Option<ApplicationPolicy>, PolicyError> {
     match text {
         "" => Ok(None),
         path if path.starts_with('/') => Ok(Some(ApplicationPolicy::ChannelReference(path.to_owned()))),
-        text => dsl::parse_opssc(text).map(|policy| Some(ApplicationPolicy::Signature(policy))),
+        text => language(text, dialect).map(|policy| Some(ApplicationPolicy::Signature(policy))),
+    }
+}
+
+fn language(text: &str, dialect: Dialect) -> Result<SignaturePolicyEnvelope, PolicyError> {
+    match dialect {
+        Dialect::Fabric => dsl::parse_opssc(text),
+        Dialect::Original => dsl::parse_opssc(text).map(in_order),
+        Dialect::OriginalAnyRole => dsl::parse_opssc_any_role(text).map(in_order),
     }
 }
 
 /// A signature policy as text or as a JSON object of either shape.
-pub(super) fn signature_policy(value: &Value) -> Result<SignaturePolicyEnvelope, PolicyError> {
+pub(super) fn signature_policy(value: &Value, dialect: Dialect) -> Result<SignaturePolicyEnvelope, PolicyError> {
     match value {
-        Value::String(text) => dsl::parse_opssc(text),
+        Value::String(text) => language(text, dialect),
         Value::Object(object) => shape(object),
         other => Err(PolicyError::invalid(format!("{} is no policy", kind(other)))),
     }

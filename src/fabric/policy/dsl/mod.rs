@@ -18,6 +18,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 pub use opssc::parse_opssc;
+pub(crate) use opssc::parse_opssc_any_role;
 pub(crate) use print::describe;
 pub use print::print;
 

@@ -7,6 +7,7 @@
 
 use super::expression::{self, Dialect, Expression, Node};
 use super::{PolicyError, count, principal};
+use crate::fabric::identity::Role;
 use crate::pb::common::signature_policy::{NOutOf, Type};
 use crate::pb::common::{MspPrincipal, SignaturePolicy, SignaturePolicyEnvelope};
 
@@ -15,9 +16,28 @@ use crate::pb::common::{MspPrincipal, SignaturePolicy, SignaturePolicyEnvelope};
 /// # Errors
 /// [`PolicyError`] where they refuse the text.
 pub fn parse_opssc(text: &str) -> Result<SignaturePolicyEnvelope, PolicyError> {
+    parse_by(text, principal)
+}
+
+/// The same where roles count for nothing: any word is one, and stands for `member`.
+pub(crate) fn parse_opssc_any_role(text: &str) -> Result<SignaturePolicyEnvelope, PolicyError> {
+    parse_by(text, |text| {
+        principal(text).or_else(|| {
+            let (msp_id, role) = text.rsplit_once('.')?;
+            let word = !role.is_empty() && role.chars().all(|c| c.is_ascii_alphabetic());
+            let valid = !msp_id.is_empty() && msp_id.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
+            (word && valid).then_some((msp_id, Role::Member))
+        })
+    })
+}
+
+/// How a principal is read.
+type ReadPrincipal = fn(&str) -> Option<(&str, Role)>;
+
+fn parse_by(text: &str, principal: ReadPrincipal) -> Result<SignaturePolicyEnvelope, PolicyError> {
     let node = expression::parse(text, Dialect::Opssc)?;
     let mut identities = Vec::new();
-    let rule = gate(&node, &mut identities)?;
+    let rule = gate(&node, &mut identities, principal)?;
     Ok(SignaturePolicyEnvelope { version: 0, rule: Some(rule), identities })
 }
 
@@ -25,7 +45,11 @@ fn wrong(node: &Node, reason: impl Into<String>) -> PolicyError {
     PolicyError::Syntax { reason: reason.into(), column: node.column }
 }
 
-fn gate(node: &Node, identities: &mut Vec<MspPrincipal>) -> Result<SignaturePolicy, PolicyError> {
+fn gate(
+    node: &Node,
+    identities: &mut Vec<MspPrincipal>,
+    principal: ReadPrincipal,
+) -> Result<SignaturePolicy, PolicyError> {
     let Expression::Call(name, args) = &node.expression else {
         return Err(wrong(node, format!("unexpected {}", node.kind())));
     };
@@ -44,7 +68,7 @@ fn gate(node: &Node, identities: &mut Vec<MspPrincipal>) -> Result<SignaturePoli
     let mut made: Vec<Option<SignaturePolicy>> = Vec::with_capacity(rules.len());
     for rule in rules {
         let inner = matches!(rule.expression, Expression::Call(..));
-        made.push(if inner { Some(gate(rule, identities)?) } else { None });
+        made.push(if inner { Some(gate(rule, identities, principal)?) } else { None });
     }
     for (rule, made) in rules.iter().zip(&mut made) {
         if made.is_none() {
