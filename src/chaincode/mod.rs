@@ -12,4 +12,4 @@ pub mod memory;
 pub mod shim;
 mod stub;
 
-pub use stub::{Contract, KeyValue, Page, Response, Stub, StubError};
+pub use stub::{Contract, KeyModification, KeyValue, Page, Response, Stub, StubError};

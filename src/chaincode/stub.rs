@@ -52,6 +52,9 @@ pub enum StubError {
     /// A composite key's part holds U+0000 or U+10FFFF, which separate its parts, or the key is empty.
     #[error("not a valid key: {0}")]
     InvalidKey(String),
+    /// The ledger that the contract runs on has no such thing: one in memory has no collections.
+    #[error("{0} are not supported by this ledger")]
+    Unsupported(&'static str),
     /// The connection to the peer is gone, and with it the transaction.
     #[error("connection to the peer was lost")]
     Disconnected,
@@ -74,6 +77,21 @@ pub struct Page {
     /// Where the next page begins; empty at the end.
     pub bookmark: String,
 }
+
+/// A value that a key had.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeyModification {
+    /// The transaction that wrote it, as its ID is written.
+    pub tx_id: String,
+    /// The value, or nothing where the key was deleted.
+    pub value: Option<Bytes>,
+    /// When that transaction was proposed.
+    pub timestamp: Option<prost_types::Timestamp>,
+}
+
+const COLLECTIONS: StubError = StubError::Unsupported("collections");
+const POLICIES: StubError = StubError::Unsupported("policies of single keys");
+const HISTORIES: StubError = StubError::Unsupported("histories of keys");
 
 /// What a contract sees of the ledger, for one transaction.
 ///
@@ -139,4 +157,78 @@ pub trait Stub: Send {
         args: &[Bytes],
         channel: Option<&ChannelName>,
     ) -> Result<Response, StubError>;
+
+    /// The values that `key` had, the newest first. They are no part of what was read: transactions may change the key
+    /// before this one commits.
+    async fn get_history_for_key(&mut self, _key: &str) -> Result<Vec<KeyModification>, StubError> {
+        Err(HISTORIES)
+    }
+
+    /// The policy of `key` alone: an encoded `common.SignaturePolicyEnvelope`, empty where it has none.
+    async fn get_state_validation_parameter(&mut self, _key: &str) -> Result<Bytes, StubError> {
+        Err(POLICIES)
+    }
+
+    /// Sets the policy of `key` alone, which from then on decides who must endorse its changes; empty: none. A key that
+    /// is not there when the transaction commits gets none.
+    async fn set_state_validation_parameter(&mut self, _key: &str, _policy: Bytes) -> Result<(), StubError> {
+        Err(POLICIES)
+    }
+
+    /// The value of a key of a collection, or `None` where there is none. Peers that hold the collection know it only.
+    async fn get_private_data(&mut self, _collection: &str, _key: &str) -> Result<Option<Bytes>, StubError> {
+        Err(COLLECTIONS)
+    }
+
+    /// The hash of a value of a collection, which every peer of the channel knows.
+    async fn get_private_data_hash(&mut self, _collection: &str, _key: &str) -> Result<Option<Bytes>, StubError> {
+        Err(COLLECTIONS)
+    }
+
+    /// Sets a key of a collection when the transaction commits. What is secret should come by [`Stub::transient`]: the
+    /// arguments are in the ledger.
+    async fn put_private_data(&mut self, _collection: &str, _key: &str, _value: Bytes) -> Result<(), StubError> {
+        Err(COLLECTIONS)
+    }
+
+    /// Removes a key of a collection when the transaction commits.
+    async fn del_private_data(&mut self, _collection: &str, _key: &str) -> Result<(), StubError> {
+        Err(COLLECTIONS)
+    }
+
+    /// Removes a key of a collection when the transaction commits, with all that peers know of what it held. Takes the
+    /// application capability `V2_5`.
+    async fn purge_private_data(&mut self, _collection: &str, _key: &str) -> Result<(), StubError> {
+        Err(COLLECTIONS)
+    }
+
+    /// All entries of a collection from `start` (included) to `end` (excluded), as
+    /// [`get_state_by_range`](Stub::get_state_by_range) has it. Only a transaction that writes nothing may ask.
+    async fn get_private_data_by_range(
+        &mut self,
+        _collection: &str,
+        _start: &str,
+        _end: &str,
+    ) -> Result<Vec<KeyValue>, StubError> {
+        Err(COLLECTIONS)
+    }
+
+    /// As [`get_state_validation_parameter`](Stub::get_state_validation_parameter), of a key of a collection.
+    async fn get_private_data_validation_parameter(
+        &mut self,
+        _collection: &str,
+        _key: &str,
+    ) -> Result<Bytes, StubError> {
+        Err(COLLECTIONS)
+    }
+
+    /// As [`set_state_validation_parameter`](Stub::set_state_validation_parameter), of a key of a collection.
+    async fn set_private_data_validation_parameter(
+        &mut self,
+        _collection: &str,
+        _key: &str,
+        _policy: Bytes,
+    ) -> Result<(), StubError> {
+        Err(COLLECTIONS)
+    }
 }

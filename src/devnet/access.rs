@@ -75,7 +75,17 @@ pub(crate) struct Access {
 impl Access {
     /// The configuration that a configuration block brings.
     pub(crate) fn from_block(block: &Block) -> Result<Self, ConfigError> {
-        Ok(Self { config: ChannelConfig::from_block(block)?, known: Mutex::default() })
+        Ok(Self::new(ChannelConfig::from_block(block)?))
+    }
+
+    /// A configuration that was read already.
+    pub(crate) fn new(config: ChannelConfig) -> Self {
+        Self { config, known: Mutex::default() }
+    }
+
+    /// All of it.
+    pub(crate) fn channel_config(&self) -> &ChannelConfig {
+        &self.config
     }
 
     /// The configuration itself.

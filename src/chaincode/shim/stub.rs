@@ -8,13 +8,14 @@ use tokio::sync::mpsc;
 use tonic::async_trait;
 
 use super::session::message;
-use crate::chaincode::{KeyValue, Page, Response, Stub, StubError, composite};
+use crate::chaincode::{KeyModification, KeyValue, Page, Response, Stub, StubError, composite};
 use crate::fabric::names::{ChannelName, TxId};
 use crate::pb::common::{ChannelHeader, Header, SignatureHeader};
 use crate::pb::protos::chaincode_message::Type;
 use crate::pb::protos::{
-    ChaincodeId, ChaincodeInput, ChaincodeMessage, ChaincodeProposalPayload, ChaincodeSpec, DelState, GetState,
-    GetStateByRange, Proposal, PutState, QueryMetadata, QueryResponse, QueryResponseMetadata, QueryStateNext,
+    ChaincodeId, ChaincodeInput, ChaincodeMessage, ChaincodeProposalPayload, ChaincodeSpec, DelState, GetHistoryForKey,
+    GetState, GetStateByRange, GetStateMetadata, MetaDataKeys, Proposal, PutState, PutStateMetadata, QueryMetadata,
+    QueryResponse, QueryResponseMetadata, QueryStateNext, StateMetadata, StateMetadataResult,
 };
 use crate::pb::queryresult::Kv;
 
@@ -104,25 +105,59 @@ impl PeerStub {
             metadata: paging.map(|paging| paging.encode_to_vec().into()).unwrap_or_default(),
             ..Default::default()
         };
-        let mut answer: QueryResponse = read(&self.ask(Type::GetStateByRange, &request).await?)?;
-        let metadata: QueryResponseMetadata = read(&answer.metadata)?;
-        let mut page = Page { entries: Vec::new(), bookmark: metadata.bookmark };
+        self.entries(&request).await
+    }
+
+    async fn entries(&mut self, request: &GetStateByRange) -> Result<Page, StubError> {
+        let (results, metadata) = self.results(Type::GetStateByRange, request).await?;
+        let metadata: QueryResponseMetadata = read(&metadata)?;
+        let entry = |result: Bytes| {
+            let Kv { key, value, .. } = read(&result)?;
+            Ok(KeyValue { key, value })
+        };
+        Ok(Page { entries: results.into_iter().map(entry).collect::<Result<_, StubError>>()?, bookmark: metadata.bookmark })
+    }
+
+    /// All results of a query, encoded, and what the peer says beside the first of them.
+    async fn results(&mut self, kind: Type, request: &impl Message) -> Result<(Vec<Bytes>, Bytes), StubError> {
+        let mut answer: QueryResponse = read(&self.ask(kind, request).await?)?;
+        let metadata = std::mem::take(&mut answer.metadata);
+        let mut results = Vec::new();
         loop {
-            for result in &answer.results {
-                let Kv { key, value, .. } = read(&result.result_bytes)?;
-                page.entries.push(KeyValue { key, value });
-            }
+            results.extend(answer.results.into_iter().map(|result| result.result_bytes));
             // The peer closes the query itself once it is exhausted.
             if !answer.has_more {
-                return Ok(page);
+                return Ok((results, metadata));
             }
             answer = read(&self.ask(Type::QueryStateNext, &QueryStateNext { id: answer.id }).await?)?;
         }
+    }
+
+    /// The policy of a key alone; an empty `collection` is the public state.
+    async fn policy(&mut self, collection: String, key: &str) -> Result<Bytes, StubError> {
+        let request = GetStateMetadata { key: not_empty(key)?, collection };
+        let metadata: StateMetadataResult = read(&self.ask(Type::GetStateMetadata, &request).await?)?;
+        let name = MetaDataKeys::ValidationParameter.as_str_name();
+        Ok(metadata.entries.into_iter().find(|entry| entry.metakey == name).map(|entry| entry.value).unwrap_or_default())
+    }
+
+    async fn set_policy(&mut self, collection: String, key: &str, policy: Bytes) -> Result<(), StubError> {
+        let metakey = MetaDataKeys::ValidationParameter.as_str_name().to_owned();
+        let metadata = Some(StateMetadata { metakey, value: policy });
+        let request = PutStateMetadata { key: not_empty(key)?, collection, metadata };
+        self.ask(Type::PutStateMetadata, &request).await.map(drop)
     }
 }
 
 fn read<M: Message + Default>(bytes: &Bytes) -> Result<M, StubError> {
     M::decode(bytes.clone()).map_err(|error| StubError::Refused(format!("its answer cannot be decoded: {error}")))
+}
+
+fn named(collection: &str) -> Result<String, StubError> {
+    if collection.is_empty() {
+        return Err(StubError::InvalidKey("collection must not be an empty string".to_owned()));
+    }
+    Ok(collection.to_owned())
 }
 
 fn not_empty(key: &str) -> Result<String, StubError> {
@@ -236,5 +271,84 @@ impl Stub for PeerStub {
         }
         let crate::pb::protos::Response { status, message, payload } = read(&answer.payload)?;
         Ok(Response { status, message, payload })
+    }
+
+    async fn get_history_for_key(&mut self, key: &str) -> Result<Vec<KeyModification>, StubError> {
+        let request = GetHistoryForKey { key: not_empty(key)? };
+        let found = self.results(Type::GetHistoryForKey, &request).await?.0;
+        let modification = |result: Bytes| {
+            let found: crate::pb::queryresult::KeyModification = read(&result)?;
+            let value = (!found.is_delete).then_some(found.value);
+            Ok(KeyModification { tx_id: found.tx_id, value, timestamp: found.timestamp })
+        };
+        found.into_iter().map(modification).collect()
+    }
+
+    async fn get_state_validation_parameter(&mut self, key: &str) -> Result<Bytes, StubError> {
+        self.policy(String::new(), key).await
+    }
+
+    async fn set_state_validation_parameter(&mut self, key: &str, policy: Bytes) -> Result<(), StubError> {
+        self.set_policy(String::new(), key, policy).await
+    }
+
+    async fn get_private_data(&mut self, collection: &str, key: &str) -> Result<Option<Bytes>, StubError> {
+        let request = GetState { key: not_empty(key)?, collection: named(collection)? };
+        let value = self.ask(Type::GetState, &request).await?;
+        Ok((!value.is_empty()).then_some(value))
+    }
+
+    async fn get_private_data_hash(&mut self, collection: &str, key: &str) -> Result<Option<Bytes>, StubError> {
+        let request = GetState { key: not_empty(key)?, collection: named(collection)? };
+        let hash = self.ask(Type::GetPrivateDataHash, &request).await?;
+        Ok((!hash.is_empty()).then_some(hash))
+    }
+
+    async fn put_private_data(&mut self, collection: &str, key: &str, value: Bytes) -> Result<(), StubError> {
+        let request = PutState { key: not_empty(key)?, value, collection: named(collection)? };
+        self.ask(Type::PutState, &request).await.map(drop)
+    }
+
+    async fn del_private_data(&mut self, collection: &str, key: &str) -> Result<(), StubError> {
+        let request = DelState { key: not_empty(key)?, collection: named(collection)? };
+        self.ask(Type::DelState, &request).await.map(drop)
+    }
+
+    async fn purge_private_data(&mut self, collection: &str, key: &str) -> Result<(), StubError> {
+        let request = DelState { key: not_empty(key)?, collection: named(collection)? };
+        self.ask(Type::PurgePrivateData, &request).await.map(drop)
+    }
+
+    async fn get_private_data_by_range(
+        &mut self,
+        collection: &str,
+        start: &str,
+        end: &str,
+    ) -> Result<Vec<KeyValue>, StubError> {
+        let (start, end) = composite::simple_range(start, end)?;
+        let request = GetStateByRange {
+            start_key: start.to_owned(),
+            end_key: end.to_owned(),
+            collection: named(collection)?,
+            ..Default::default()
+        };
+        Ok(self.entries(&request).await?.entries)
+    }
+
+    async fn get_private_data_validation_parameter(
+        &mut self,
+        collection: &str,
+        key: &str,
+    ) -> Result<Bytes, StubError> {
+        self.policy(named(collection)?, key).await
+    }
+
+    async fn set_private_data_validation_parameter(
+        &mut self,
+        collection: &str,
+        key: &str,
+        policy: Bytes,
+    ) -> Result<(), StubError> {
+        self.set_policy(named(collection)?, key, policy).await
     }
 }

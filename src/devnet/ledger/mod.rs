@@ -46,6 +46,7 @@ pub(crate) use self::simulation::{Results, Simulation, SimulationError};
 pub(crate) use self::state::{Metadata, Version};
 use self::state::{State, View};
 pub(crate) use self::store::BlockStore;
+use crate::devnet::access::Access;
 use crate::devnet::lifecycle::state::Definition;
 use crate::fabric::block::{ValidationCode, header_hash};
 use crate::fabric::config::ChannelConfig;
@@ -155,6 +156,11 @@ impl Ledger {
     /// The block that holds a transaction.
     pub(crate) fn block_by_tx_id(&self, tx_id: &TxId) -> Option<Arc<common::Block>> {
         self.block(self.place(tx_id)?.block)
+    }
+
+    /// What the configuration that is in force allows to whom.
+    pub(crate) fn access(&self) -> Arc<Access> {
+        Arc::clone(self.current().rules.access())
     }
 
     /// The block with the configuration that is in force.

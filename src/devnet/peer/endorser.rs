@@ -143,7 +143,8 @@ impl Peer {
         if self.faults().take_divergence() {
             response.payload = [&response.payload[..], self.name().as_bytes()].concat().into();
         }
-        let (results, interest) = self.finish(simulation.as_ref(), proposal)?;
+        let (results, interest) =
+            self.finish(simulation.as_ref(), proposal).map_err(|error| error.context("error in simulation"))?;
         // What a refusing contract has set does not count.
         let event = event.filter(|_| response.status < ERROR_THRESHOLD).map(|event| {
             let (chaincode_id, tx_id) = (chaincode.clone(), proposal.tx_id().to_owned());
@@ -194,6 +195,7 @@ impl Peer {
         let Some(results) = simulation.and_then(Simulated::finish) else { return Ok((Bytes::new(), None)) };
         let interest = interest::of(&results);
         if let Some(private) = results.private {
+            self.check_dissemination(&private, proposal)?;
             let tx_id = TxId::parse(proposal.tx_id()).map_err(|error| Refused(error.to_string()))?;
             self.private.put(tx_id, private).map_err(|error| Refused(error.to_string()))?;
         }

@@ -12,6 +12,7 @@ mod context;
 mod cscc;
 mod deliver;
 mod discovery;
+mod dissemination;
 mod endorser;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
@@ -31,7 +32,7 @@ mod shim;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 
 use prost::Message as _;
 
@@ -86,6 +87,8 @@ pub(crate) struct Peer {
     started: std::time::SystemTime,
     store: OnceLock<Store>,
     faults: Faults,
+    /// Who else is in the network, since it was first served.
+    topology: RwLock<Option<Weak<dyn Topology>>>,
 }
 
 impl Peer {
@@ -117,6 +120,7 @@ impl Peer {
             started: std::time::SystemTime::now(),
             store: OnceLock::new(),
             faults: Faults::default(),
+            topology: RwLock::default(),
         })
     }
 
@@ -144,8 +148,7 @@ impl Peer {
         let ledger = Ledger::create(genesis, Arc::clone(&self.private), self.msp_id.clone())
             .map_err(|error| JoinError::Genesis(error.to_string()))?;
         let name = ledger.channel().clone();
-        let channel =
-            PeerChannel::new(Arc::new(ledger), self.faults.clone()).map_err(|error| JoinError::Genesis(error.0))?;
+        let channel = PeerChannel::new(Arc::new(ledger), self.faults.clone());
         let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
         if channels.contains_key(&name) {
             return Err(JoinError::Joined(name));
@@ -194,6 +197,11 @@ impl Peer {
         self.channels.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned()
     }
 
+    /// Its neighbours, as long as there are any.
+    fn topology(&self) -> Option<Arc<dyn Topology>> {
+        self.topology.read().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
+    }
+
     /// The channels that the peer is in.
     pub(crate) fn channels(&self) -> Vec<ChannelName> {
         self.joined.borrow().clone()
@@ -207,6 +215,7 @@ impl Peer {
     /// The peer's gRPC services: `Endorser`, `Deliver`, `Gateway`, `Discovery`. Streams live among `workers`, which are those of
     /// this run of the peer; `topology` knows its neighbours.
     pub(crate) fn services(self: &Arc<Self>, topology: Arc<dyn Topology>, workers: &Workers) -> Routes {
+        *self.topology.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(&topology));
         let mut routes = RoutesBuilder::default();
         let endorser = EndorserServer::new(endorser::Endorsing(Arc::clone(self)))
             .max_decoding_message_size(MAX_MESSAGE_BYTES)

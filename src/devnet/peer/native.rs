@@ -13,9 +13,10 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tonic::async_trait;
 
-use super::context::{Answer, Refused, TransactionContext};
+use super::context::{Answer, Modification, Refused, TransactionContext};
 use super::shim::TOTAL_LIMIT;
-use crate::chaincode::{Contract, KeyValue, Page, Response, Stub, StubError, composite};
+use crate::chaincode::{Contract, KeyModification, KeyValue, Page, Response, Stub, StubError, composite};
+use crate::devnet::ledger::VALIDATION_PARAMETER;
 use crate::fabric::names::{ChaincodeName, ChannelName, Label, TxId};
 use crate::fabric::package::{Package, PackageError};
 use crate::pb::protos::{self, ChaincodeEvent, ChaincodeInput};
@@ -106,6 +107,33 @@ impl NativeStub {
         }
         Ok(entries)
     }
+
+    /// The policy of a key alone; an empty `collection` is the public state.
+    fn policy(&self, collection: &str, key: &str) -> Result<Bytes, StubError> {
+        let metadata = self.context.metadata(collection, not_empty(key)?).map_err(refused)?;
+        let policy = metadata.into_iter().find(|(name, _)| name == VALIDATION_PARAMETER).map(|(_, policy)| policy);
+        Ok(policy.unwrap_or_default())
+    }
+
+    fn set_policy(&self, collection: &str, key: &str, policy: Bytes) -> Result<(), StubError> {
+        let name = VALIDATION_PARAMETER.to_owned();
+        self.context.put_metadata(collection, not_empty(key)?, name, policy).map_err(refused)
+    }
+}
+
+/// What the shim refuses before it asks the peer.
+fn not_empty(key: &str) -> Result<&str, StubError> {
+    if key.is_empty() {
+        return Err(StubError::InvalidKey("key must not be an empty string".to_owned()));
+    }
+    Ok(key)
+}
+
+fn named(collection: &str) -> Result<&str, StubError> {
+    if collection.is_empty() {
+        return Err(StubError::InvalidKey("collection must not be an empty string".to_owned()));
+    }
+    Ok(collection)
 }
 
 fn refused(error: Refused) -> StubError {
@@ -139,20 +167,17 @@ impl Stub for NativeStub {
     }
 
     async fn get_state(&mut self, key: &str) -> Result<Option<Bytes>, StubError> {
-        let value = self.context.get("", key).map_err(refused)?;
+        let value = self.context.get("", not_empty(key)?).map_err(refused)?;
         // Behind a stream, nothing and a value of no bytes look the same.
         Ok(value.filter(|value| !value.is_empty()))
     }
 
     async fn put_state(&mut self, key: &str, value: Bytes) -> Result<(), StubError> {
-        if key.is_empty() {
-            return Err(StubError::InvalidKey("key must not be an empty string".to_owned()));
-        }
-        self.context.put("", key, value).map_err(refused)
+        self.context.put("", not_empty(key)?, value).map_err(refused)
     }
 
     async fn del_state(&mut self, key: &str) -> Result<(), StubError> {
-        self.context.delete("", key).map_err(refused)
+        self.context.delete("", not_empty(key)?).map_err(refused)
     }
 
     async fn get_state_by_range(&mut self, start: &str, end: &str) -> Result<Vec<KeyValue>, StubError> {
@@ -191,6 +216,69 @@ impl Stub for NativeStub {
     ) -> Result<Vec<KeyValue>, StubError> {
         let (start, end) = composite::range(object_type, attributes)?;
         self.range("", &start, &end)
+    }
+
+    async fn get_history_for_key(&mut self, key: &str) -> Result<Vec<KeyModification>, StubError> {
+        let found = self.context.history(not_empty(key)?).map_err(refused)?;
+        let modification =
+            |it: Modification| KeyModification { tx_id: it.tx_id, value: it.value, timestamp: it.timestamp };
+        Ok(found.into_iter().take(TOTAL_LIMIT).map(modification).collect())
+    }
+
+    async fn get_state_validation_parameter(&mut self, key: &str) -> Result<Bytes, StubError> {
+        self.policy("", key)
+    }
+
+    async fn set_state_validation_parameter(&mut self, key: &str, policy: Bytes) -> Result<(), StubError> {
+        self.set_policy("", key, policy)
+    }
+
+    async fn get_private_data(&mut self, collection: &str, key: &str) -> Result<Option<Bytes>, StubError> {
+        let value = self.context.get(named(collection)?, not_empty(key)?).map_err(refused)?;
+        Ok(value.filter(|value| !value.is_empty()))
+    }
+
+    async fn get_private_data_hash(&mut self, collection: &str, key: &str) -> Result<Option<Bytes>, StubError> {
+        self.context.private_hash(named(collection)?, not_empty(key)?).map_err(refused)
+    }
+
+    async fn put_private_data(&mut self, collection: &str, key: &str, value: Bytes) -> Result<(), StubError> {
+        self.context.put(named(collection)?, not_empty(key)?, value).map_err(refused)
+    }
+
+    async fn del_private_data(&mut self, collection: &str, key: &str) -> Result<(), StubError> {
+        self.context.delete(named(collection)?, not_empty(key)?).map_err(refused)
+    }
+
+    async fn purge_private_data(&mut self, collection: &str, key: &str) -> Result<(), StubError> {
+        self.context.purge(named(collection)?, not_empty(key)?).map_err(refused)
+    }
+
+    async fn get_private_data_by_range(
+        &mut self,
+        collection: &str,
+        start: &str,
+        end: &str,
+    ) -> Result<Vec<KeyValue>, StubError> {
+        let (start, end) = composite::simple_range(start, end)?;
+        self.range(named(collection)?, start, end)
+    }
+
+    async fn get_private_data_validation_parameter(
+        &mut self,
+        collection: &str,
+        key: &str,
+    ) -> Result<Bytes, StubError> {
+        self.policy(named(collection)?, key)
+    }
+
+    async fn set_private_data_validation_parameter(
+        &mut self,
+        collection: &str,
+        key: &str,
+        policy: Bytes,
+    ) -> Result<(), StubError> {
+        self.set_policy(named(collection)?, key, policy)
     }
 
     fn set_event(&mut self, name: &str, payload: Bytes) -> Result<(), StubError> {
