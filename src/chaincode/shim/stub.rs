@@ -115,7 +115,10 @@ impl PeerStub {
             let Kv { key, value, .. } = read(&result)?;
             Ok(KeyValue { key, value })
         };
-        Ok(Page { entries: results.into_iter().map(entry).collect::<Result<_, StubError>>()?, bookmark: metadata.bookmark })
+        Ok(Page {
+            entries: results.into_iter().map(entry).collect::<Result<_, StubError>>()?,
+            bookmark: metadata.bookmark,
+        })
     }
 
     /// All results of a query, encoded, and what the peer says beside the first of them.
@@ -138,7 +141,12 @@ impl PeerStub {
         let request = GetStateMetadata { key: not_empty(key)?, collection };
         let metadata: StateMetadataResult = read(&self.ask(Type::GetStateMetadata, &request).await?)?;
         let name = MetaDataKeys::ValidationParameter.as_str_name();
-        Ok(metadata.entries.into_iter().find(|entry| entry.metakey == name).map(|entry| entry.value).unwrap_or_default())
+        Ok(metadata
+            .entries
+            .into_iter()
+            .find(|entry| entry.metakey == name)
+            .map(|entry| entry.value)
+            .unwrap_or_default())
     }
 
     async fn set_policy(&mut self, collection: String, key: &str, policy: Bytes) -> Result<(), StubError> {
@@ -335,11 +343,7 @@ impl Stub for PeerStub {
         Ok(self.entries(&request).await?.entries)
     }
 
-    async fn get_private_data_validation_parameter(
-        &mut self,
-        collection: &str,
-        key: &str,
-    ) -> Result<Bytes, StubError> {
+    async fn get_private_data_validation_parameter(&mut self, collection: &str, key: &str) -> Result<Bytes, StubError> {
         self.policy(named(collection)?, key).await
     }
 

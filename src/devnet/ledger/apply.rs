@@ -11,6 +11,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
+use super::commit_hash::Changed;
 use super::results::Write;
 use super::rwset::ReadWriteSet;
 use super::state::{Metadata, Namespace, State, Version, Versioned, View};
@@ -54,42 +55,50 @@ impl PrivateKey {
     }
 }
 
-/// Applies a valid transaction, with the private sets that this peer holds and whose hashes are those in it. Yields the
-/// keys of which it set the metadata alone, for [`follow_hashes`].
+/// What the transactions of a block did.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// The keys that were written or deleted, where every peer knows of it.
+    pub(super) changed: Changed,
+    /// The keys of collections whose metadata were set, for [`follow_hashes`].
+    guarded: Vec<PrivateKey>,
+}
+
+/// Applies a valid transaction, with the private sets that this peer holds and whose hashes are those in it.
 pub(super) fn apply(
     state: &mut State,
     set: &ReadWriteSet,
     version: Version,
     private: &[PrivateSet],
-) -> Vec<PrivateKey> {
+    applied: &mut Applied,
+) {
     for in_namespace in &set.namespaces {
         let public = &in_namespace.public;
         let writes = public.writes.iter().map(|write| (write.key.clone(), value_of(write)));
         let metadata = public.metadata_writes.iter().map(|write| (write.key.clone(), metadata_of(&write.entries)));
-        change(state, &Namespace::Public(in_namespace.name.clone()), version, writes, metadata);
+        let namespace = Namespace::Public(in_namespace.name.clone());
+        change(state, &namespace, version, writes, metadata, &mut applied.changed);
         for collection in &in_namespace.collections {
             let namespace = Namespace::Hashed(in_namespace.name.clone(), collection.name.clone());
             let hashed = &collection.hashed;
             let writes = hashed.hashed_writes.iter().map(|write| (hex(&write.key_hash), hash_of(write)));
             let metadata =
                 hashed.metadata_writes.iter().map(|write| (hex(&write.key_hash), metadata_of(&write.entries)));
-            change(state, &namespace, version, writes, metadata);
+            change(state, &namespace, version, writes, metadata, &mut applied.changed);
         }
     }
-    let mut touched = Vec::new();
     for PrivateSet { namespace, collection, set } in private {
         let Ok(set) = kvrwset::KvrwSet::decode(set.clone()) else { continue };
         let names = Namespace::Private(namespace.clone(), collection.clone());
         for write in &set.writes {
             state.put(&names, &write.key, version, value_of(write), Metadata::default());
         }
-        touched.extend(set.metadata_writes.into_iter().map(|write| PrivateKey {
+        applied.guarded.extend(set.metadata_writes.into_iter().map(|write| PrivateKey {
             namespace: namespace.clone(),
             collection: collection.clone(),
             key: write.key,
         }));
     }
-    touched
 }
 
 fn change(
@@ -98,6 +107,7 @@ fn change(
     version: Version,
     writes: impl Iterator<Item = (String, Option<Bytes>)>,
     metadata: impl Iterator<Item = (String, Metadata)>,
+    changed: &mut Changed,
 ) {
     let mut changes: BTreeMap<String, Change> = BTreeMap::new();
     for (key, value) in writes {
@@ -107,6 +117,11 @@ fn change(
         changes.entry(key).or_default().metadata = Some(metadata);
     }
     for (key, change) in changes {
+        // A key that is not there gets no metadata.
+        if change.value.is_none() && latest(state, namespace, &key, version.block).is_none() {
+            continue;
+        }
+        changed.insert((namespace.clone(), key.clone()));
         match (change.value, change.metadata) {
             (Some(None), _) => state.put(namespace, &key, version, None, Metadata::default()),
             (Some(value), Some(metadata)) => state.put(namespace, &key, version, value, metadata),
@@ -114,7 +129,6 @@ fn change(
                 let metadata = latest(state, namespace, &key, version.block).map(|known| known.metadata);
                 state.put(namespace, &key, version, value, metadata.unwrap_or_default());
             }
-            // A key that is not there gets no metadata.
             (None, Some(metadata)) => {
                 if let Some(known) = latest(state, namespace, &key, version.block) {
                     state.put_metadata(namespace, &key, version, known.value, metadata);
@@ -132,8 +146,8 @@ fn latest(state: &State, namespace: &Namespace, key: &str, block: u64) -> Option
 
 /// Lets values of collections follow the versions of their hashes where only metadata were written: the two are
 /// compared before a value is read.
-pub(super) fn follow_hashes(state: &mut State, block: u64, keys: Vec<PrivateKey>) {
-    for key in keys {
+pub(super) fn follow_hashes(state: &mut State, block: u64, applied: Applied) {
+    for key in applied.guarded {
         if !state.touched_by(&key.hashed(), &key.hash(), block) {
             continue;
         }

@@ -12,7 +12,8 @@ use std::sync::{Arc, PoisonError};
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::apply::{self, PrivateSet};
+use super::apply::{self, Applied, PrivateSet};
+use super::commit_hash::{self, Changed};
 use super::endorsement::{Committed, Judge};
 use super::envelope::{self, Bound, Endorsed, Headers};
 use super::expiry::{self, HashedKey, Touched};
@@ -126,6 +127,17 @@ impl Ledger {
         }
     }
 
+    /// The hash over all that blocks changed, up to block `number`.
+    fn next_commit_hash(&self, state: &State, number: u64, changed: &Changed, codes: &[ValidationCode]) -> Bytes {
+        let before = number.checked_sub(1).and_then(|before| self.block(before));
+        let before = before.and_then(|block| {
+            let metadata = block.metadata.as_ref()?.metadata.get(BlockMetadataIndex::CommitHash as usize)?.clone();
+            Some(common::Metadata::decode(metadata).ok()?.value)
+        });
+        let codes: Vec<_> = codes.iter().map(|code| code.number()).collect();
+        commit_hash::of(state, changed, &codes, &before.unwrap_or_default()).to_vec().into()
+    }
+
     /// What this peer may hold of a transaction's private sets, and has been told.
     fn private_sets(&self, state: &State, number: u64, endorsed: &Endorsed) -> Vec<PrivateSet> {
         let mut sets = Vec::new();
@@ -159,7 +171,7 @@ impl Ledger {
         let mut codes = Vec::with_capacity(checked.len());
         let mut places = Vec::with_capacity(checked.len());
         let mut configured = None;
-        let (mut touched, mut metadata_only) = (Touched::default(), Vec::new());
+        let (mut touched, mut applied) = (Touched::default(), Applied::default());
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         for (index, transaction) in checked.into_iter().enumerate() {
             let code = match &transaction.outcome {
@@ -168,7 +180,7 @@ impl Ledger {
                     if code.is_valid() {
                         let version = Version { block: number, transaction: index as u64 };
                         let private = self.private_sets(&state, number, endorsed);
-                        metadata_only.extend(apply::apply(&mut state, &endorsed.set, version, &private));
+                        apply::apply(&mut state, &endorsed.set, version, &private, &mut applied);
                         note_touched(&mut touched, &state, endorsed, version, &private);
                     }
                     code
@@ -184,12 +196,14 @@ impl Ledger {
                 places.push((tx_id, TransactionPlace { block: number, index, code }));
             }
         }
-        apply::follow_hashes(&mut state, number, metadata_only);
+        let commit_hash = self.next_commit_hash(&state, number, &applied.changed, &codes);
+        apply::follow_hashes(&mut state, number, applied);
         let mut schedule = self.schedule.lock().unwrap_or_else(PoisonError::into_inner);
         expiry::end_of_block(&mut state, &mut schedule, number, touched);
         drop(schedule);
         drop(state);
-        let block = with_codes(block, &codes);
+        let mut block = with_codes(block, &codes);
+        note_commit_hash(&mut block, commit_hash);
         {
             let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
             for (tx_id, place) in places {
@@ -275,6 +289,13 @@ pub(super) fn check_data_hash(block: &common::Block) -> Result<(), LedgerError> 
     let header = block.header.as_ref().ok_or(LedgerError::Missing("header"))?;
     let data = block.data.as_ref().ok_or(LedgerError::Missing("data"))?;
     if header.data_hash[..] == data_hash(data) { Ok(()) } else { Err(LedgerError::DataHash(header.number)) }
+}
+
+fn note_commit_hash(block: &mut common::Block, hash: Bytes) {
+    let metadata = block.metadata.as_mut().and_then(|it| it.metadata.get_mut(BlockMetadataIndex::CommitHash as usize));
+    if let Some(metadata) = metadata {
+        *metadata = common::Metadata { value: hash, signatures: Vec::new() }.encode_to_vec().into();
+    }
 }
 
 /// The block with `codes` in its metadata, one byte for each transaction.

@@ -13,6 +13,7 @@
 
 mod apply;
 mod commit;
+mod commit_hash;
 mod definitions;
 mod endorsement;
 mod envelope;

@@ -130,6 +130,12 @@ impl State {
         })
     }
 
+    /// What was written to a key last, a deletion too.
+    pub(super) fn last(&self, namespace: &Namespace, key: &str) -> Option<(Version, Option<Bytes>)> {
+        let entry = self.namespaces.get(namespace)?.get(key)?.last()?;
+        Some((entry.version, entry.value.clone()))
+    }
+
     /// Whether block `block` has written or deleted the key already.
     pub(crate) fn touched_by(&self, namespace: &Namespace, key: &str, block: u64) -> bool {
         self.namespaces

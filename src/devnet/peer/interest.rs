@@ -12,6 +12,9 @@ use crate::pb::common::SignaturePolicyEnvelope;
 use crate::pb::protos::{ChaincodeCall, ChaincodeInterest};
 use crate::pb::rwset::TxReadWriteSet;
 
+/// The namespace of definitions as they were before Fabric 2, where peers look too.
+const LEGACY_LIFECYCLE: &str = "lscc";
+
 /// What is demanded in one namespace.
 #[derive(Debug, Default)]
 struct Demands {
@@ -46,7 +49,8 @@ pub(super) fn of(results: &Results) -> ChaincodeInterest {
         demands.entry(namespace.clone()).or_default().required.insert(collection.clone(), true);
     }
     let mut chaincodes = Vec::new();
-    for (name, Demands { required, keys }) in demands.into_iter().filter(|(name, _)| !is_system(name)) {
+    let of_peers = |name: &str| is_system(name) || name == LEGACY_LIFECYCLE;
+    for (name, Demands { required, keys }) in demands.into_iter().filter(|(name, _)| !of_peers(name)) {
         let whole = required.get("") == Some(&true);
         for collection in required.into_keys() {
             let call = ChaincodeCall { name: name.clone(), ..ChaincodeCall::default() };
@@ -101,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_is_touched_is_of_interest() {
-        assert_eq!(shown(&["cc", "_lifecycle"], &[], &[]), ["cc/"]);
+        assert_eq!(shown(&["cc", "_lifecycle", "lscc"], &[], &[]), ["cc/"]);
         assert_eq!(shown(&["cc"], &[("cc", "", false)], &[]), ["cc/"]);
         assert_eq!(shown(&["cc"], &[("cc", "", true)], &[]), ["cc/+1!"]);
         assert_eq!(shown(&["cc"], &[("cc", "", true), ("cc", "", false)], &[]), ["cc/+1"]);

@@ -264,11 +264,7 @@ impl Stub for NativeStub {
         self.range(named(collection)?, start, end)
     }
 
-    async fn get_private_data_validation_parameter(
-        &mut self,
-        collection: &str,
-        key: &str,
-    ) -> Result<Bytes, StubError> {
+    async fn get_private_data_validation_parameter(&mut self, collection: &str, key: &str) -> Result<Bytes, StubError> {
         self.policy(named(collection)?, key)
     }
 

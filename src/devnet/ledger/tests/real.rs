@@ -62,7 +62,7 @@ fn define(ledger: &Ledger, number: u64, chaincode: &str, rule: &str) {
     lifecycle::state::write(&mut LifecycleKeys(&mut simulation), NAMESPACES, chaincode, &definition).unwrap();
     let set = ReadWriteSet::decode(&simulation.finish().public).unwrap();
     let version = Version { block: number, transaction: 0 };
-    apply::apply(&mut ledger.state.write().unwrap(), &set, version, &[]);
+    apply::apply(&mut ledger.state.write().unwrap(), &set, version, &[], &mut apply::Applied::default());
 }
 
 /// What a simulation of the same steps makes of them, on a state in which everything has the version that was read.
@@ -140,6 +140,13 @@ fn real_blocks_get_the_codes_of_real_peers() {
             ledger.apply(block, number, judged);
         }
         assert_eq!(codes(&ledger.block(number).unwrap()), theirs, "in {case}");
+    }
+    // Up to the first gap the whole chain is there.
+    for (number, case) in (1..).zip(["01-approve-golden", "02-approve-golden", "03-commit-golden"]) {
+        let commit_hash = |block: &Block| block.metadata.as_ref().unwrap().metadata[4].clone();
+        let theirs = commit_hash(&golden(case));
+        assert!(!theirs.is_empty());
+        assert_eq!(commit_hash(&ledger.block(number).unwrap()), theirs, "in {case}");
     }
     assert_eq!(ledger.current().rules.config().sequence(), 1, "the update of block 26");
     let definition = ledger.definition("golden").unwrap();

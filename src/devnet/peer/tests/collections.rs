@@ -26,7 +26,8 @@ impl Vault {
     async fn work(stub: &mut dyn Stub) -> Result<String, StubError> {
         let args: Vec<_> = stub.args().iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect();
         let args: Vec<_> = args.iter().map(String::as_str).collect();
-        let text = |value: Option<Bytes>| value.map_or("none".to_owned(), |it| String::from_utf8_lossy(&it).into_owned());
+        let text =
+            |value: Option<Bytes>| value.map_or("none".to_owned(), |it| String::from_utf8_lossy(&it).into_owned());
         match args[..] {
             ["put", collection, key, value] => {
                 stub.put_private_data(collection, key, value.to_owned().into()).await?;
