@@ -5,6 +5,8 @@
 //!
 //! Source: Fabric 3.1.5 `gossip/privdata/distributor.go`.
 
+use std::sync::Arc;
+
 use super::Peer;
 use super::context::Refused;
 use super::proposal::UnpackedProposal;
@@ -59,6 +61,6 @@ impl Peer {
             let identity = channel.access().identity(peer.signer.creator());
             identity.is_ok_and(|identity| policy::evaluate(policy, &[identity]))
         };
-        others.iter().filter(|other| !std::ptr::eq(&raw const *other.peer, self) && may_hold(&other.peer)).count()
+        others.iter().filter(|other| !std::ptr::eq(Arc::as_ptr(&other.peer), self) && may_hold(&other.peer)).count()
     }
 }
