@@ -50,7 +50,7 @@ macro_rules! targets {
 }
 
 targets! {
-    ledger: block filtered_block config_block envelope proposal proposal_response lifecycle names;
+    ledger: block private_data filtered_block config_block envelope proposal proposal_response lifecycle names;
     identity: identity certificate revocation_list private_key pem signature msp_config;
     policy: policy_bytes policy_text policy_of_opssc collections;
     client: discovery gateway_error participation checkpoint;

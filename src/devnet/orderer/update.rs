@@ -105,7 +105,7 @@ pub(super) fn propose(access: &Access, channel: &str, envelope: &Envelope) -> Re
     let update_envelope = ConfigUpdateEnvelope::decode(payload.data)
         .map_err(|error| format!("error converting envelope to config update: {error}"))?;
     let update = ConfigUpdate::decode(update_envelope.config_update.clone()).map_err(text)?;
-    let signatures = signatures(&update_envelope).map_err(text)?;
+    let signatures = signatures(&update_envelope)?;
     let group = access.config().channel_group.as_ref().ok_or("nil channel group")?;
     let authorized = |path: &str| access.evaluate(path, &signatures).map_err(|denied| denied.to_string());
     let group =
@@ -118,12 +118,20 @@ pub(super) fn propose(access: &Access, channel: &str, envelope: &Envelope) -> Re
     Ok(ConfigEnvelope { config: Some(config), last_update: Some(envelope.clone()) })
 }
 
-fn signatures(envelope: &ConfigUpdateEnvelope) -> Result<Vec<Signed>, prost::DecodeError> {
+/// So many bytes are signed in one update, all signatures together.
+const MOST_SIGNED: usize = 64 << 20;
+
+fn signatures(envelope: &ConfigUpdateEnvelope) -> Result<Vec<Signed>, String> {
+    // Every signature covers the same bytes again.
+    if envelope.signatures.len().saturating_mul(envelope.config_update.len()) > MOST_SIGNED {
+        return Err(format!("{} signatures are too many", envelope.signatures.len()));
+    }
     envelope
         .signatures
         .iter()
         .map(|signature| {
-            let header = SignatureHeader::decode(signature.signature_header.clone())?;
+            let header =
+                SignatureHeader::decode(signature.signature_header.clone()).map_err(|error| error.to_string())?;
             Ok(Signed {
                 identity: header.creator,
                 data: [&signature.signature_header[..], &envelope.config_update[..]].concat().into(),
@@ -357,5 +365,13 @@ mod tests {
         unguarded.mod_policy.clear();
         let error = result(&root, &group(0, &[("X", unguarded)], &[]), &[]).unwrap_err();
         assert!(error.contains("mod_policy not set"), "{error}");
+    }
+
+    #[test]
+    fn signatures_do_not_swell() {
+        let signature = crate::pb::common::ConfigSignature::default();
+        let envelope =
+            ConfigUpdateEnvelope { config_update: vec![7; 1 << 20].into(), signatures: vec![signature; 200_000] };
+        assert!(signatures(&envelope).is_err());
     }
 }

@@ -19,6 +19,9 @@ pub struct BlockSignature {
     pub signature: Bytes,
 }
 
+/// So many bytes are signed in one block, all signatures together: far more than a thousand orderers would.
+const MOST_SIGNED: usize = 64 << 20;
+
 fn part(block: &common::Block, index: BlockMetadataIndex) -> Option<&Bytes> {
     block.metadata.as_ref()?.metadata.get(index as usize)
 }
@@ -36,6 +39,11 @@ pub fn signatures(block: &common::Block) -> Result<Vec<BlockSignature>, BlockErr
     let header = block.header.as_ref().ok_or(BlockError::Missing { number: 0, what: "header" })?;
     let metadata: Metadata = decode("block signatures", bytes)?;
     let header = header_der(header);
+    // Every signature covers the same bytes again: a block of a few megabytes could ask for terabytes.
+    if metadata.signatures.len().saturating_mul(metadata.value.len() + header.len()) > MOST_SIGNED {
+        let reason = format!("{} are too many", metadata.signatures.len());
+        return Err(BlockError::Malformed { what: "block signatures", reason });
+    }
     metadata
         .signatures
         .into_iter()
@@ -91,4 +99,26 @@ pub fn commit_hash(block: &common::Block) -> Result<Option<Bytes>, BlockError> {
         .filter(|bytes| !bytes.is_empty())
         .map(|bytes| decode::<Metadata>("commit hash", bytes).map(|metadata| metadata.value))
         .transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn signatures_do_not_swell() {
+        // Two megabytes that once became two hundred gigabytes.
+        let metadata = Metadata {
+            value: vec![7; 1 << 20].into(),
+            signatures: vec![common::MetadataSignature::default(); 200_000],
+        };
+        let block = common::Block {
+            header: Some(common::BlockHeader::default()),
+            data: None,
+            metadata: Some(common::BlockMetadata { metadata: vec![metadata.encode_to_vec().into()] }),
+        };
+        assert!(matches!(signatures(&block), Err(BlockError::Malformed { what: "block signatures", .. })));
+    }
 }
