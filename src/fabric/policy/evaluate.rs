@@ -1,5 +1,7 @@
 //! Whether signatures suffice.
 
+use std::collections::HashMap;
+
 use prost::Message as _;
 
 use crate::fabric::identity::{Identity, Role};
@@ -55,7 +57,8 @@ pub(crate) fn suffices<C: Candidate>(policy: &SignaturePolicyEnvelope, candidate
     if policy.version != 0 || !sound(rule, policy.identities.len()) {
         return false;
     }
-    satisfied(rule, policy, candidates, &mut vec![false; candidates.len()])
+    let mut judge = Judge { policy, candidates, known: HashMap::new() };
+    judge.satisfied(rule, &mut vec![false; candidates.len()])
 }
 
 /// Whether the members in question would satisfy the policy if they signed.
@@ -86,34 +89,76 @@ fn sound(rule: &SignaturePolicy, identities: usize) -> bool {
     }
 }
 
-fn satisfied<C: Candidate>(
-    rule: &SignaturePolicy,
-    policy: &SignaturePolicyEnvelope,
-    signers: &[C],
-    used: &mut Vec<bool>,
-) -> bool {
-    match &rule.r#type {
-        Some(Type::SignedBy(number)) => {
-            let principal = usize::try_from(*number).ok().and_then(|at| policy.identities.get(at));
-            let found = principal
-                .and_then(|principal| (0..signers.len()).find(|at| !used[*at] && signers[*at].satisfies(principal)));
-            if let Some(at) = found {
-                used[at] = true;
-            }
-            found.is_some()
-        }
-        Some(Type::NOutOf(gate)) => {
-            let mut met = 0;
-            for rule in &gate.rules {
-                // What a failing rule has used up is free again.
-                let mut attempt = used.clone();
-                if satisfied(rule, policy, signers, &mut attempt) {
-                    met += 1;
-                    *used = attempt;
+/// A policy that is held against those who may sign.
+struct Judge<'a, C> {
+    policy: &'a SignaturePolicyEnvelope,
+    candidates: &'a [C],
+    /// Which candidate is which principal, by their numbers: rules may name a principal millions of times over.
+    known: HashMap<(usize, usize), bool>,
+}
+
+impl<C: Candidate> Judge<'_, C> {
+    fn is(&mut self, candidate: usize, principal: usize) -> bool {
+        let judge = || self.candidates[candidate].satisfies(&self.policy.identities[principal]);
+        *self.known.entry((candidate, principal)).or_insert_with(judge)
+    }
+
+    /// Whether the rule is satisfied by those who are not `used` yet. All its numbers lead to identities.
+    fn satisfied(&mut self, rule: &SignaturePolicy, used: &mut Vec<bool>) -> bool {
+        match &rule.r#type {
+            Some(Type::SignedBy(number)) => {
+                let Ok(principal) = usize::try_from(*number) else { return false };
+                let found = (0..used.len()).find(|at| !used[*at] && self.is(*at, principal));
+                if let Some(at) = found {
+                    used[at] = true;
                 }
+                found.is_some()
             }
-            met >= gate.n
+            Some(Type::NOutOf(gate)) => {
+                let mut met = 0;
+                for rule in &gate.rules {
+                    // What a failing rule has used up is free again.
+                    let mut attempt = used.clone();
+                    if self.satisfied(rule, &mut attempt) {
+                        met += 1;
+                        *used = attempt;
+                    }
+                }
+                met >= gate.n
+            }
+            None => false,
         }
-        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::pb::common::signature_policy::NOutOf;
+
+    /// Counts how often it is looked at.
+    struct Counted<'a>(&'a Cell<usize>);
+
+    impl Candidate for Counted<'_> {
+        fn satisfies(&self, _: &MspPrincipal) -> bool {
+            self.0.set(self.0.get() + 1);
+            false
+        }
+    }
+
+    #[test]
+    fn a_principal_is_looked_at_once() {
+        let signed_by = SignaturePolicy { r#type: Some(Type::SignedBy(0)) };
+        let gate = NOutOf { n: 1, rules: vec![signed_by; 10_000] };
+        let policy = SignaturePolicyEnvelope {
+            version: 0,
+            rule: Some(SignaturePolicy { r#type: Some(Type::NOutOf(gate)) }),
+            identities: vec![MspPrincipal::default()],
+        };
+        let looks = Cell::new(0);
+        assert!(!suffices(&policy, &[Counted(&looks), Counted(&looks)]));
+        assert_eq!(looks.get(), 2, "one look for each signer, however often rules name the principal");
     }
 }

@@ -297,6 +297,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_named_over_and_over_is_not_written_out() {
+        let identities = vec![Role::Peer.principal(&"A".repeat(1 << 20))];
+        let rules = vec![SignaturePolicy { r#type: Some(Type::SignedBy(0)) }; 100_000];
+        let rule = Some(SignaturePolicy { r#type: Some(Type::NOutOf(NOutOf { n: 1, rules })) });
+        // A megabyte and a half that once became a hundred gigabytes.
+        assert!(print(&SignaturePolicyEnvelope { version: 0, rule, identities }).is_err());
+    }
+
+    #[test]
     fn deep_nesting_is_refused_not_followed() {
         let deep = format!("{}'A.member'{}", "OR(".repeat(100_000), ")".repeat(100_000));
         assert!(parse(&deep).is_err());

@@ -6,11 +6,14 @@ use super::{PolicyError, principal, role_of};
 use crate::pb::common::signature_policy::Type;
 use crate::pb::common::{SignaturePolicy, SignaturePolicyEnvelope};
 
+/// As long as a text may be that is read again.
+const LONGEST: usize = 1 << 20;
+
 /// The policy as text that [`parse`](super::parse) reads again, with every gate as `OutOf`.
 ///
 /// # Errors
 /// [`PolicyError::Invalid`] for policies that cannot be written: principals that are no roles, numbers that lead
-/// nowhere.
+/// nowhere, more than a megabyte.
 pub fn print(policy: &SignaturePolicyEnvelope) -> Result<String, PolicyError> {
     let rule = policy.rule.as_ref().ok_or_else(|| PolicyError::invalid("it has no rule"))?;
     let mut text = String::new();
@@ -67,6 +70,10 @@ fn describe_rule(rule: &SignaturePolicy, policy: &SignaturePolicyEnvelope, out: 
 }
 
 fn write(rule: &SignaturePolicy, policy: &SignaturePolicyEnvelope, out: &mut String) -> Result<(), PolicyError> {
+    if out.len() > LONGEST {
+        // Rules may name one principal millions of times over.
+        return Err(PolicyError::invalid("it is too long to be written"));
+    }
     match &rule.r#type {
         Some(Type::SignedBy(number)) => {
             let found = usize::try_from(*number).ok().and_then(|at| policy.identities.get(at)).and_then(role_of);
