@@ -238,7 +238,8 @@ impl Listeners {
         });
         let both = Arc::clone(&heard);
         let blocks = runtime.spawn(async move {
-            let mut blocks = channel2.blocks(Start::Oldest);
+            // Every block with its orderers' signatures: Raft and BFT sign differently.
+            let mut blocks = channel2.blocks(Start::Oldest.verified());
             while let Some(block) = blocks.next().await {
                 match block {
                     Ok(block) => both.blocks.lock().expect("a list").push(block.header.expect("a header").number),
