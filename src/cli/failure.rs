@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use crate::agent::config::SettingsError;
 use crate::agent::{AgentError, text};
-use crate::client::{CallError, SubmitError};
+use crate::client::{CallError, ClientError, SubmitError};
+use crate::fabric::identity::SignError;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +85,11 @@ fn exit_of(cause: &(dyn Error + 'static)) -> Option<Exit> {
 fn hint(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     if cause.is::<SettingsError>() || matches!(cause.downcast_ref(), Some(AgentError::Settings(_))) {
         return Some("settings are environment variables; `opssc-agent run --help` lists the flags that override them");
+    }
+    if matches!(cause.downcast_ref(), Some(ClientError::Expired { .. }))
+        || matches!(cause.downcast_ref(), Some(SignError::Expired { .. }))
+    {
+        return Some("enroll the identity anew, or check the clock of this machine");
     }
     match cause.downcast_ref() {
         Some(SubmitError::Undecided { .. }) => {

@@ -2,8 +2,8 @@
 //!
 //! A module of its own because it has two sources that must be joined: the channel's configuration says who is in the
 //! channel (with TLS roots, anchor peers and orderers), a peer's discovery service who is there at the moment. Where
-//! discovery fails, the anchor peers are what is known. Own peers always come from the connection profile. Layouts of
-//! endorsement policies are not asked for: who must endorse is the caller's choice.
+//! discovery fails, the anchor peers are what is known. Own peers always come from the connection profile. Who must
+//! endorse is asked for each transaction that leaves it to the network.
 //!
 //! Source: `fabric-protos/discovery/protocol.proto`, Fabric 3.1.5 `discovery/service.go`.
 
@@ -121,19 +121,19 @@ async fn ask(channel: &Channel, peer: &Peer) -> Result<View, CallError> {
 
 /// The peers that `peer` sees in the channel.
 async fn members(channel: &Channel, peer: &Peer) -> Result<PeerMembershipResult, CallError> {
-    match asked(channel, peer, Asked::PeerQuery(PeerMembershipQuery { filter: None })).await? {
+    let question = Asked::PeerQuery(PeerMembershipQuery { filter: None });
+    match asked(channel.client(), channel.name().as_str(), peer, question).await? {
         Answer::Members(members) => Ok(members),
         _ => Err(unfit(peer, "peers")),
     }
 }
 
-fn unfit(peer: &Peer, question: &str) -> CallError {
+pub(super) fn unfit(peer: &Peer, question: &str) -> CallError {
     CallError::Malformed { node: peer.node().clone(), reason: format!("no answer to the question for {question}") }
 }
 
-/// Asks the discovery service of `peer` one question.
-async fn asked(channel: &Channel, peer: &Peer, question: Asked) -> Result<Answer, CallError> {
-    let client = channel.client();
+/// Asks the discovery service of `peer` one question, of a channel or of none.
+pub(super) async fn asked(client: &Client, channel: &str, peer: &Peer, question: Asked) -> Result<Answer, CallError> {
     let signer = client.signer();
     let hash = client
         .shared
@@ -142,7 +142,7 @@ async fn asked(channel: &Channel, peer: &Peer, question: Asked) -> Result<Answer
         .map_or_else(Bytes::new, |tls| Bytes::copy_from_slice(tls.certificate_hash()));
     let request = Request {
         authentication: Some(AuthInfo { client_identity: signer.creator().clone(), client_tls_cert_hash: hash }),
-        queries: vec![Query { channel: channel.name().to_string(), query: Some(question) }],
+        queries: vec![Query { channel: channel.to_owned(), query: Some(question) }],
     };
     let payload = Bytes::from(request.encode_to_vec());
     let signature = signer.sign(&payload).await?;
@@ -177,10 +177,11 @@ pub(super) async fn layouts(channel: &Channel, interest: ChaincodeInterest) -> R
     let view = view(channel).await?;
     let query = ChaincodeQuery { interests: vec![interest] };
     let client = channel.client();
-    let ask = async |peer: Peer| match asked(channel, &peer, Asked::CcQuery(query.clone())).await? {
-        Answer::CcQueryRes(answer) => answer.content.into_iter().next().ok_or_else(|| unfit(&peer, "endorsers")),
-        _ => Err(unfit(&peer, "endorsers")),
-    };
+    let ask =
+        async |peer: Peer| match asked(client, channel.name().as_str(), &peer, Asked::CcQuery(query.clone())).await? {
+            Answer::CcQueryRes(answer) => answer.content.into_iter().next().ok_or_else(|| unfit(&peer, "endorsers")),
+            _ => Err(unfit(&peer, "endorsers")),
+        };
     let (_, descriptor) = first_answer(client.own_peers(), &client.shared.timeouts, ask).await?;
     Ok(readable(channel, &view, &descriptor))
 }
@@ -223,7 +224,7 @@ fn readable(channel: &Channel, view: &View, descriptor: &EndorsementDescriptor) 
 }
 
 /// The peer of `msp_id` that others know by `address`: an own one as the profile describes it.
-fn known(channel: &Channel, view: &View, msp_id: &MspId, address: &str) -> Option<Peer> {
+pub(super) fn known(channel: &Channel, view: &View, msp_id: &MspId, address: &str) -> Option<Peer> {
     let client = channel.client();
     let roots = view.tls_roots.get(msp_id)?;
     let endpoint = discovered(client, address, roots);
@@ -320,7 +321,7 @@ pub(super) fn by_height(peers: &[discovery::Peer]) -> Vec<String> {
     found.into_iter().map(|(_, address)| address).collect()
 }
 
-fn height_and_address(peer: &discovery::Peer) -> Option<(u64, String)> {
+pub(super) fn height_and_address(peer: &discovery::Peer) -> Option<(u64, String)> {
     let address = match content(peer.membership_info.as_ref()?)? {
         Content::AliveMsg(alive) => alive.membership?.endpoint,
         _ => return None,
@@ -333,7 +334,7 @@ fn height_and_address(peer: &discovery::Peer) -> Option<(u64, String)> {
     (!address.is_empty()).then_some((height, address))
 }
 
-fn content(envelope: &gossip::Envelope) -> Option<Content> {
+pub(super) fn content(envelope: &gossip::Envelope) -> Option<Content> {
     GossipMessage::decode(envelope.payload.clone()).ok()?.content
 }
 

@@ -21,7 +21,7 @@ use super::net::{ClientTls, Endpoint, NetError, Pool};
 use super::node::{Orderer, Peer};
 use super::profile::{ConnectionProfile, Node};
 use super::transact::Way;
-use crate::fabric::identity::{SignError, Signer};
+use crate::fabric::identity::{Certificate, Creator, SignError, Signer};
 use crate::fabric::names::{ChannelName, MspId};
 use crate::fabric::tx::{Header, Invocation, Nonce, Proposal, envelope};
 use crate::pb::common::{Envelope, HeaderType};
@@ -42,6 +42,16 @@ pub enum ClientError {
     NoPeers {
         /// The organization.
         msp_id: MspId,
+    },
+    /// A certificate has expired: nodes refuse whoever shows it. Enroll anew.
+    #[error("{what} of {subject} expired on {not_after}")]
+    Expired {
+        /// Which certificate: of the identity or of the TLS client.
+        what: &'static str,
+        /// Whose it is.
+        subject: String,
+        /// Its last moment.
+        not_after: String,
     },
     /// A node cannot be reached as described.
     #[error("{name} cannot be reached as described")]
@@ -147,6 +157,22 @@ impl ClientBuilder {
         }
         let client_tls = self.profile.client_tls().cloned();
         let uses_tls = self.profile.peers_of(organization).any(|node| node.endpoint.tls.is_some());
+        let certificate = Creator::decode(self.signer.creator())
+            .ok()
+            .and_then(|creator| Certificate::from_pem(&creator.certificate_pem).ok())
+            .map(|certificate| Lifetime::of(&certificate));
+        let lifetimes = certificate
+            .iter()
+            .map(|identity| ("certificate", identity.clone()))
+            .chain(client_tls.iter().map(|tls| ("TLS client certificate", Lifetime::of_tls(tls))));
+        for (what, Lifetime { subject, not_after, expiry }) in lifetimes {
+            if not_after < now().seconds {
+                return Err(ClientError::Expired { what, subject, not_after: expiry });
+            }
+            if not_after < now().seconds + SOON {
+                tracing::warn!(what, subject, expiry, "certificate expires soon");
+            }
+        }
         Ok(Client {
             shared: Arc::new(Shared {
                 signer: self.signer,
@@ -155,6 +181,7 @@ impl ClientBuilder {
                 preferred: AtomicUsize::new(0),
                 orderer_turn: AtomicUsize::new(0),
                 pool,
+                certificate,
                 client_tls,
                 uses_tls,
                 discover_as_localhost: self.discover_as_localhost,
@@ -163,6 +190,28 @@ impl ClientBuilder {
                 discovered: Mutex::default(),
             }),
         })
+    }
+}
+
+/// How long before its end a certificate is worth a warning: a week, in seconds.
+const SOON: i64 = 7 * 24 * 60 * 60;
+
+/// Until when a certificate can be used.
+#[derive(Debug, Clone)]
+struct Lifetime {
+    subject: String,
+    not_after: i64,
+    expiry: String,
+}
+
+impl Lifetime {
+    fn of(certificate: &Certificate) -> Self {
+        let (subject, expiry) = (certificate.subject().to_owned(), certificate.expiry().to_owned());
+        Self { subject, not_after: certificate.not_after(), expiry }
+    }
+
+    fn of_tls(tls: &ClientTls) -> Self {
+        Self { subject: tls.subject().to_owned(), not_after: tls.not_after(), expiry: tls.expiry().to_owned() }
     }
 }
 
@@ -193,6 +242,7 @@ pub(super) struct Shared {
     preferred: AtomicUsize,
     pub(super) orderer_turn: AtomicUsize,
     pub(super) pool: Pool,
+    certificate: Option<Lifetime>,
     pub(super) client_tls: Option<Arc<ClientTls>>,
     uses_tls: bool,
     pub(super) discover_as_localhost: bool,
@@ -296,6 +346,7 @@ impl Client {
         invocation: &Invocation,
         header_type: HeaderType,
     ) -> Result<Proposal, SignError> {
+        self.check_lifetime()?;
         Ok(Proposal::new(channel, invocation, self.shared.signer.creator(), nonce()?, now(), header_type))
     }
 
@@ -343,6 +394,7 @@ impl Client {
         channel: &ChannelName,
         data: Bytes,
     ) -> Result<Envelope, SignError> {
+        self.check_lifetime()?;
         let signer = &*self.shared.signer;
         let header = Header {
             header_type,
@@ -353,6 +405,16 @@ impl Client {
             tls_cert_hash: self.shared.client_tls.as_deref().map(|tls| tls.certificate_hash().as_slice()),
         };
         envelope(&header, data).sign(signer).await
+    }
+
+    /// A client may outlive its certificate. Nodes would say so too, each in words of its own.
+    fn check_lifetime(&self) -> Result<(), SignError> {
+        match &self.shared.certificate {
+            Some(Lifetime { subject, not_after, expiry }) if *not_after < now().seconds => {
+                Err(SignError::Expired { subject: subject.clone(), not_after: expiry.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the network speaks TLS: discovery tells addresses without saying how to speak to them.

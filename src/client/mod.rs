@@ -17,6 +17,7 @@ pub mod events;
 pub(crate) mod fuzzing;
 mod gateway;
 pub mod lifecycle;
+mod members;
 pub mod net;
 mod node;
 pub mod participation;
@@ -30,6 +31,7 @@ pub use channel::{Channel, EvaluateError};
 pub use deliver::{BlockStream, FilteredBlockStream, Flaw, PrivateBlockStream, Span, StreamError};
 pub use error::{CallError, GatewayDetail, NodeName};
 pub use gateway::{Client, ClientBuilder, ClientError, Timeouts};
+pub use members::{DiscoveryError, EndorsementPlan, Member, NodeConfig};
 pub use node::{Orderer, Peer};
 pub use transact::{
     BroadcastError, CommitRequest, CommitStatus, Committed, Endorsed, Endorsers, Retry, SignedCommitRequest,

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
 pub(super) use health::Health;
 pub use pool::{Connection, Pool};
@@ -100,12 +101,21 @@ pub struct Tls {
     pub client: Option<Arc<ClientTls>>,
 }
 
-/// The client's TLS certificate and key, for networks with mutual TLS.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// The client's TLS certificate and key, for networks with mutual TLS. The key is wiped from memory when dropped.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ClientTls {
     certificate: Bytes,
-    key: Bytes,
+    key: Arc<Zeroizing<Vec<u8>>>,
     hash: [u8; 32],
+    subject: String,
+    not_after: i64,
+    expiry: String,
+}
+
+impl std::hash::Hash for ClientTls {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.hash.hash(state);
+    }
 }
 
 impl ClientTls {
@@ -113,20 +123,42 @@ impl ClientTls {
     ///
     /// # Errors
     /// [`NetError::ClientCertificate`] with what is wrong.
-    pub fn new(certificate_pem: impl Into<Bytes>, key_pem: impl Into<Bytes>) -> Result<Self, NetError> {
-        let (certificate, key) = (certificate_pem.into(), key_pem.into());
+    pub fn new(certificate_pem: impl Into<Bytes>, key_pem: impl Into<Vec<u8>>) -> Result<Self, NetError> {
+        let (certificate, key) = (certificate_pem.into(), Zeroizing::new(key_pem.into()));
         let refuse = |reason: &str| NetError::ClientCertificate { reason: reason.to_owned() };
         let chain = certificates(&certificate).map_err(|reason| refuse(&reason))?;
         let first = chain.first().ok_or_else(|| refuse("no certificate in the PEM text"))?;
+        let (_, parsed) =
+            x509_parser::parse_x509_certificate(first).map_err(|error| refuse(&format!("not X.509: {error}")))?;
         // The TLS library blames the key for this one.
-        if x509_parser::parse_x509_certificate(first)
-            .is_ok_and(|(_, parsed)| parsed.version() == x509_parser::x509::X509Version::V1)
-        {
+        if parsed.version() == x509_parser::x509::X509Version::V1 {
             return Err(refuse("it is an X.509 v1 certificate, TLS needs v3"));
         }
         PrivateKeyDer::from_pem_slice(&key).map_err(|_| refuse("no private key in the PEM text"))?;
-        let hash = Sha256::digest(first).into();
-        Ok(Self { certificate, key, hash })
+        let not_after = parsed.validity().not_after;
+        Ok(Self {
+            hash: Sha256::digest(first).into(),
+            subject: parsed.subject().to_string(),
+            not_after: not_after.timestamp(),
+            expiry: not_after.to_string(),
+            certificate,
+            key: Arc::new(key),
+        })
+    }
+
+    /// The subject, for reading.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Valid up to and including, in seconds since 1970.
+    pub fn not_after(&self) -> i64 {
+        self.not_after
+    }
+
+    /// The last moment of its validity, for reading.
+    pub fn expiry(&self) -> &str {
+        &self.expiry
     }
 
     /// SHA-256 of the DER certificate: what goes into channel headers so that a message counts on this connection only.
@@ -165,7 +197,14 @@ mod tests {
 
     #[test]
     fn a_key_never_shows() {
-        let tls = ClientTls { certificate: Bytes::new(), key: Bytes::from_static(b"secret"), hash: [0; 32] };
+        let tls = ClientTls {
+            certificate: Bytes::new(),
+            key: Arc::new(Zeroizing::new(b"secret".to_vec())),
+            hash: [0; 32],
+            subject: String::new(),
+            not_after: 0,
+            expiry: String::new(),
+        };
         assert!(!format!("{tls:?}").contains("secret"));
     }
 }

@@ -147,7 +147,7 @@ fn prepare(endpoint: &Endpoint) -> Result<tonic::transport::Endpoint, NetError> 
         .ca_certificate(Certificate::from_pem(&tls.roots))
         .domain_name(endpoint.server_name.as_deref().unwrap_or_else(|| endpoint.host()));
     if let Some(client) = &tls.client {
-        config = config.identity(Identity::from_pem(&client.certificate, &client.key));
+        config = config.identity(Identity::from_pem(&client.certificate, client.key.as_slice()));
     }
     prepared.tls_config(config).map_err(|error| NetError::Tls { address: address(), reason: chain(&error) })
 }

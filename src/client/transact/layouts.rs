@@ -85,7 +85,7 @@ pub(super) async fn endorse(
     }
 }
 
-fn call(call: &ChaincodeCall) -> crate::pb::protos::ChaincodeCall {
+pub(in crate::client) fn call(call: &ChaincodeCall) -> crate::pb::protos::ChaincodeCall {
     crate::pb::protos::ChaincodeCall {
         name: call.name.clone(),
         collection_names: call.collections.clone(),

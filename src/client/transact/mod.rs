@@ -33,6 +33,7 @@ use crate::pb::common::HeaderType;
 use crate::pb::protos::SignedProposal;
 
 pub(super) use gateway::evaluate as evaluate_by_gateway;
+pub(super) use layouts::call;
 pub use order::BroadcastError;
 pub(super) use order::broadcast;
 pub use retry::Retry;

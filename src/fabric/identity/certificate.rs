@@ -26,6 +26,7 @@ pub struct Certificate {
     pub(crate) serial: Vec<u8>,
     not_before: i64,
     not_after: i64,
+    not_after_text: String,
     organizational_units: Vec<String>,
     public_key: PublicKey,
     pub(crate) authority: Authority,
@@ -125,6 +126,7 @@ impl Certificate {
             serial: parsed.raw_serial().to_vec(),
             not_before: parsed.validity().not_before.timestamp(),
             not_after: parsed.validity().not_after.timestamp(),
+            not_after_text: parsed.validity().not_after.to_string(),
             organizational_units,
             public_key,
             authority: Authority::default(),
@@ -233,6 +235,11 @@ impl Certificate {
     /// Valid up to and including, in seconds since 1970.
     pub fn not_after(&self) -> i64 {
         self.not_after
+    }
+
+    /// The last moment of its validity, for reading.
+    pub fn expiry(&self) -> &str {
+        &self.not_after_text
     }
 
     /// The OUs of the subject, in order.

@@ -1,7 +1,7 @@
 //! Public and private keys as Fabric's nodes use them.
 //!
-//! A module of its own because the rules are Fabric's, not the curve's: SHA-256 whatever the curve, a low S on both
-//! sides, Ed25519 over the message itself, keys named by their SKI.
+//! A module of its own because the rules are Fabric's, not the curve's: SHA-256 whatever the curve (the one hash that
+//! its nodes check members' ECDSA signatures with, unless an MSP is of the SHA-3 family), a low S on both sides, Ed25519 over the message itself, keys named by their SKI.
 //!
 //! Keys in memory are wiped when dropped; their `Debug` shows the kind only.
 //!
@@ -11,7 +11,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha384};
 use zeroize::Zeroizing;
 
 use super::curve::Curve;
@@ -25,7 +25,7 @@ pub enum KeyError {
     #[error("private key is not PEM")]
     NotPem,
     /// The key needs a password.
-    #[error("private key is encrypted; decrypt it first")]
+    #[error("private key is encrypted: decrypt it first, as `openssl pkcs8` does")]
     Encrypted,
     /// The first PEM block is something else.
     #[error("first PEM block {label:?} holds no ECDSA or Ed25519 key in PKCS#8 or SEC1 form")]
@@ -33,6 +33,27 @@ pub enum KeyError {
         /// What the block calls itself.
         label: String,
     },
+}
+
+/// What ECDSA signs: a hash of the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SignatureHash {
+    /// What every node of Fabric 2.5 and 3.1 checks, P-384 keys included.
+    #[default]
+    Sha256,
+    /// For networks whose nodes were built to check it.
+    Sha384,
+}
+
+impl SignatureHash {
+    /// The hash of `message`.
+    pub fn digest(self, message: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Sha256 => Sha256::digest(message).to_vec(),
+            Self::Sha384 => Sha384::digest(message).to_vec(),
+        }
+    }
 }
 
 /// A private key.
@@ -85,10 +106,18 @@ impl PrivateKey {
     /// # Panics
     /// Never: a key that exists can sign.
     pub fn sign(&self, message: &[u8]) -> Bytes {
+        self.sign_hashed(message, SignatureHash::Sha256)
+    }
+
+    /// [`sign`](Self::sign) with another hash. Ed25519 does not hash.
+    ///
+    /// # Panics
+    /// Never: a key that exists can sign.
+    pub fn sign_hashed(&self, message: &[u8], hash: SignatureHash) -> Bytes {
         match &self.0 {
             Secret::Ecdsa { curve, scalar, .. } => {
                 let (r, s) =
-                    curve.sign(scalar, &Sha256::digest(message)).expect("the scalar was checked when it was read");
+                    curve.sign(scalar, &hash.digest(message)).expect("the scalar was checked when it was read");
                 der::write_ecdsa_signature(&r, &s).into()
             }
             Secret::Ed25519 { seed, .. } => {

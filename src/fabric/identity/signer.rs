@@ -25,7 +25,7 @@ pub trait Signer: Debug + Send + Sync {
     fn creator(&self) -> &Bytes;
 
     /// Signs the whole `message` (not its digest): for ECDSA over SHA-256 with a low S, in DER; for Ed25519 over the
-    /// message itself.
+    /// message itself. For keys that are given digests there is [`ExternalSigner`](super::ExternalSigner).
     fn sign<'a>(&'a self, message: &'a [u8]) -> SignFuture<'a>;
 }
 
@@ -36,6 +36,17 @@ pub enum SignError {
     /// The signer could not be reached or refused; what it said.
     #[error("signer refused to sign")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The signature that was made is none of the certificate's key.
+    #[error("signer made a signature that is not of its certificate's key")]
+    Wrong,
+    /// The certificate has expired: nodes refuse what it signs. Enroll anew.
+    #[error("certificate of {subject} expired on {not_after}")]
+    Expired {
+        /// Whose certificate it is.
+        subject: String,
+        /// Its last moment.
+        not_after: String,
+    },
     /// The identity has no key here. Sign by stages (`Channel::propose`), or choose endorsers that need not be looked up.
     #[error("identity has no key at hand")]
     Offline,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use zeroize::Zeroizing;
 
-use super::{Certificate, IdentityError, PrivateKey, SignFuture, Signer};
+use super::{Certificate, IdentityError, PrivateKey, SignFuture, SignatureHash, Signer};
 use crate::fabric::names::MspId;
 use crate::pb;
 
@@ -21,6 +21,7 @@ pub struct SigningIdentity {
     msp_id: MspId,
     certificate: Certificate,
     key: PrivateKey,
+    hash: SignatureHash,
     creator: Bytes,
 }
 
@@ -35,13 +36,13 @@ impl SigningIdentity {
         Self::new(msp_id, certificate, key)
     }
 
-    fn new(msp_id: MspId, certificate: Certificate, key: PrivateKey) -> Result<Self, IdentityError> {
+    pub(super) fn new(msp_id: MspId, certificate: Certificate, key: PrivateKey) -> Result<Self, IdentityError> {
         let certificate = certificate.with_low_s();
         if key.public_key() != *certificate.public_key() {
             return Err(IdentityError::KeyOfAnother { subject: certificate.subject().to_owned() });
         }
         let creator = Creator { msp_id: msp_id.clone(), certificate_pem: certificate.to_pem().into() }.encode();
-        Ok(Self { msp_id, certificate, key, creator })
+        Ok(Self { msp_id, certificate, key, hash: SignatureHash::default(), creator })
     }
 
     /// Reads certificate and key, each from a file or from a folder that holds exactly one file.
@@ -83,6 +84,12 @@ impl SigningIdentity {
         Err(IdentityError::NoKey { subject: certificate.subject().to_owned(), path: keystore })
     }
 
+    /// Signs with another hash than SHA-256.
+    #[must_use]
+    pub fn with_hash(self, hash: SignatureHash) -> Self {
+        Self { hash, ..self }
+    }
+
     /// The certificate.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
@@ -90,7 +97,7 @@ impl SigningIdentity {
 
     /// Signs without waiting, which the key in memory allows.
     pub fn sign_now(&self, message: &[u8]) -> Bytes {
-        self.key.sign(message)
+        self.key.sign_hashed(message, self.hash)
     }
 }
 
@@ -104,7 +111,7 @@ impl Signer for SigningIdentity {
     }
 
     fn sign<'a>(&'a self, message: &'a [u8]) -> SignFuture<'a> {
-        Box::pin(async move { Ok(self.key.sign(message)) })
+        Box::pin(async move { Ok(self.sign_now(message)) })
     }
 }
 

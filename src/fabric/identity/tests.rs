@@ -130,3 +130,92 @@ fn authorities_that_certify_each_other_are_not_followed_everywhere() {
         assert!(error.to_string().contains("signed by no authority"), "{error}");
     }
 }
+
+/// A signature of a signer that need not wait.
+fn sign(signer: &dyn Signer, message: &[u8]) -> Result<bytes::Bytes, SignError> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match signer.sign(message).as_mut().poll(&mut context) {
+        std::task::Poll::Ready(done) => done,
+        std::task::Poll::Pending => panic!("it waits"),
+    }
+}
+
+/// An identity of the recordings with its certificate and key.
+fn member(name: &str) -> (Certificate, PrivateKey) {
+    let tree: serde_json::Value =
+        serde_json::from_slice(&golden(&format!("identity-serialized/{name}/tree.json"))).unwrap();
+    let text = |folder: &str| {
+        let mut entries = tree["entries"].as_array().unwrap().iter();
+        let entry = entries.rfind(|entry| entry["path"].as_str().unwrap().starts_with(folder)).unwrap();
+        entry["text"].as_str().unwrap().as_bytes().to_vec()
+    };
+    (Certificate::from_pem(&text("signcerts/")).unwrap(), PrivateKey::from_pem(&text("keystore/")).unwrap())
+}
+
+/// `r` and `s` one after the other, with a high `s`.
+fn raw_high_s(signature: &[u8]) -> Vec<u8> {
+    const ORDER: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad,
+        0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+    let (r, s) = der::ecdsa_signature(signature).unwrap();
+    let (r, s) = (Curve::P256.widen(r).unwrap(), Curve::P256.widen(s).unwrap());
+    let mut high = ORDER;
+    let mut borrow = 0;
+    for (digit, minus) in high.iter_mut().zip(&s).rev() {
+        let difference = i16::from(*digit) - i16::from(*minus) - borrow;
+        borrow = i16::from(difference < 0);
+        *digit = u8::try_from(difference.rem_euclid(256)).unwrap();
+    }
+    [r, high.to_vec()].concat()
+}
+
+#[test]
+fn signatures_from_elsewhere_are_made_fit() {
+    let msp_id = MspId::parse("Org1MSP").unwrap();
+    let (certificate, key) = member("plain");
+    let whole = key.sign(b"message");
+    for form in ["der", "raw"] {
+        let made = whole.clone();
+        let signer = ExternalSigner::new(msp_id.clone(), certificate.clone(), move |request: SignRequest| {
+            let SignRequest::Digest(digest) = request else { panic!("{request:?}") };
+            assert_eq!(digest, SignatureHash::Sha256.digest(b"message"));
+            let made = if form == "raw" { raw_high_s(&made) } else { made.to_vec() };
+            async move { Ok(made) }
+        });
+        assert_eq!(sign(&signer, b"message").unwrap(), whole, "{form}");
+        let identity = SigningIdentity::new(msp_id.clone(), certificate.clone(), key.clone()).unwrap();
+        assert_eq!(signer.creator(), identity.creator());
+    }
+    let (certificate, key) = member("ed25519");
+    let whole = key.sign(b"message");
+    let signer = ExternalSigner::new(msp_id, certificate, move |request: SignRequest| {
+        let SignRequest::Message(message) = request else { panic!("{request:?}") };
+        let made = key.sign(&message).to_vec();
+        async move { Ok(made) }
+    });
+    assert_eq!(sign(&signer, b"message").unwrap(), whole);
+}
+
+#[test]
+fn signatures_from_elsewhere_are_checked() {
+    let msp_id = MspId::parse("Org1MSP").unwrap();
+    let (certificate, key) = member("plain");
+    let other = key.sign(b"another message").to_vec();
+    let of_384 = key.sign_hashed(b"message", SignatureHash::Sha384).to_vec();
+    let saying = |made: Vec<u8>| {
+        ExternalSigner::new(msp_id.clone(), certificate.clone(), move |_| {
+            let made = made.clone();
+            async move { Ok(made) }
+        })
+    };
+    for made in [Vec::new(), vec![0; 64], vec![0xff; 64], vec![7; 70], other, of_384.clone()] {
+        let error = sign(&saying(made), b"message").unwrap_err();
+        assert!(matches!(error, SignError::Wrong), "{error}");
+    }
+    sign(&saying(of_384).with_hash(SignatureHash::Sha384), b"message").unwrap();
+    let signer = ExternalSigner::new(msp_id.clone(), certificate.clone(), |_| async { Err("no token".into()) });
+    assert!(matches!(sign(&signer, b"message"), Err(SignError::Refused(_))));
+    let offline = OfflineIdentity::new(msp_id, certificate);
+    assert!(matches!(sign(&offline, b"message"), Err(SignError::Offline)));
+}
