@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod gateway;
+mod lifetime;
 mod node;
 mod orderers;
 
