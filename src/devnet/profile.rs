@@ -113,10 +113,8 @@ impl CommandLine<'_> {
     /// Writes a script to be sourced; `config` is where `core.yaml` lies.
     pub(crate) fn write(&self, script: &Path, config: &Path) -> Result<(), FileError> {
         let (certificate, key) = (self.admin_tls_certificate.display(), self.admin_tls_key.display());
-        let client = match self.mutual_tls {
-            true => format!(" --clientauth --certfile {certificate} --keyfile {key}"),
-            false => String::new(),
-        };
+        let shows = |certificate, key| format!(" --clientauth --certfile {certificate} --keyfile {key}");
+        let client = self.mutual_tls.then(|| shows(&certificate, &key)).unwrap_or_default();
         let orderer = format!(
             "-o {} --tls --cafile {} --ordererTLSHostnameOverride {}{client}",
             self.orderer,
