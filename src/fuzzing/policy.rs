@@ -52,7 +52,7 @@ fn same_again(policy: &SignaturePolicyEnvelope) {
     assert_eq!(dsl::print(&again), Ok(text));
 }
 
-/// A policy as text, as the peer CLI and as OpsSC's agents read it.
+/// A policy as text, as the peer CLI, as OpsSC's agents and as configtx profiles read it.
 pub fn policy_text(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let (peer, opssc) = (dsl::parse(&text), dsl::parse_opssc(&text));
@@ -61,6 +61,9 @@ pub fn policy_text(input: &[u8]) {
             Ok(policy) => same_again(policy),
             Err(error) => assert!(error.to_string().len() < 1000 + 8 * text.len()),
         }
+    }
+    if let Ok(policy) = dsl::parse_profile(&text) {
+        judged(&policy);
     }
     // Where both read it, organizations arrive at the same bytes.
     if let (Ok(peer), Ok(opssc)) = (peer, opssc) {
