@@ -254,6 +254,10 @@ impl Listeners {
         self.heard.events.lock().expect("a list").iter().any(|event| asset_of(event) == asset)
     }
 
+    fn event_of(&self, asset: &str) -> Result<(), String> {
+        if self.has_event_of(asset) { Ok(()) } else { Err("nothing yet".to_owned()) }
+    }
+
     /// That no event was lost or came twice, that every asset was made once, and no block is missing.
     async fn check(self, channel: &Channel, made: &BTreeMap<String, TxId>) {
         let height = channel.height().await.expect("a height");
@@ -300,10 +304,7 @@ fn restart_peers(
     consortium: &Consortium,
     listeners: &Listeners,
 ) {
-    until(PATIENCE, "what had happened is heard", || match listeners.has_event_of("call-Org1MSP-Direct-0") {
-        true => Ok(()),
-        false => Err("nothing yet".to_owned()),
-    });
+    until(PATIENCE, "what had happened is heard", || listeners.event_of("call-Org1MSP-Direct-0"));
     let names: Vec<_> = network.organizations()[0].peers.iter().map(|peer| peer.name.clone()).collect();
     for name in &names {
         network.kill(name);
@@ -316,10 +317,7 @@ fn restart_peers(
         let done = channel.submit(&create("restarted"), Endorsers::AllOrgs).await;
         done.map_err(|error| (error.is_retryable(), error.to_string()))
     }));
-    until(PATIENCE, "the stream goes on", || match listeners.has_event_of("restarted") {
-        true => Ok(()),
-        false => Err("nothing yet".to_owned()),
-    });
+    until(PATIENCE, "the stream goes on", || listeners.event_of("restarted"));
 }
 
 /// What workers have made so far, and whether they shall go on.
