@@ -12,15 +12,16 @@ import { proposalSteps, systemSteps, transactionSteps } from './script/transacti
 
 const NAMES = { probe: 'probe', init: 'init-probe', absent: 'absent' };
 
-const arguments_ = process.argv.slice(2);
-const output = arguments_.pop();
-const archive = await probe('probe_1');
+const descriptions = process.argv.slice(2);
+const output = descriptions.pop();
+// Two packages: peers would take two chaincodes of one package for the same one.
+const archives = [await probe('probe_1'), await probe('init_1')];
 const played = [];
-for (const description of arguments_) {
+for (const description of descriptions) {
     const network = load(description);
     const play = new Play(network);
-    play.mask(archive.id.split(':')[1], 'package');
-    await lifecycleSteps(play, archive, NAMES);
+    archives.forEach((archive) => play.maskPackage(archive));
+    await lifecycleSteps(play, archives, NAMES);
     await contractSteps(play, NAMES);
     await proposalSteps(play, NAMES);
     await transactionSteps(play, NAMES);
@@ -33,5 +34,5 @@ for (const description of arguments_) {
     play.wire.close();
     played.push(play.steps);
 }
-writeFileSync(output, JSON.stringify(played, null, 1));
+writeFileSync(output, JSON.stringify(played));
 process.exit(0);

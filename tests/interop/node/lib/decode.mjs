@@ -5,9 +5,15 @@ import { common, ledger, msp, peer } from '@hyperledger/fabric-protos';
 
 const { kvrwset } = ledger.rwset;
 
+// Packages and other long things are told apart by their length.
+const LONG = 4000;
+
 /** Readable bytes as text, others as hexadecimal digits. */
 export function show(value) {
     const buffer = Buffer.from(value);
+    if (buffer.length > LONG) {
+        return `${buffer.length} bytes`;
+    }
     const text = buffer.toString('utf8');
     // eslint-disable-next-line no-control-regex
     const readable = Buffer.from(text, 'utf8').equals(buffer) && !/[\u0001-\u0008\u000e-\u001f]/.test(text);
@@ -85,7 +91,8 @@ export function results(bytes) {
             collections: space.getCollectionHashedRwsetList().map((collection) => ({
                 name: collection.getCollectionName(),
                 ...hashedReadWriteSet(collection.getHashedRwset_asU8()),
-                hash: hex(collection.getPvtRwsetHash_asU8()),
+                // The parameters of an approval hold the ID of a package, which differs from run to run.
+                hash: space.getNamespace() === '_lifecycle' ? undefined : hex(collection.getPvtRwsetHash_asU8()),
             })),
         }),
     ]);
@@ -116,7 +123,7 @@ function event(bytes) {
 
 /** What a peer says about the endorsements that a transaction will need. */
 export function interest(made) {
-    return made?.getChaincodesList().map((call) =>
+    const calls = made?.getChaincodesList().map((call) =>
         prune({
             name: call.getName(),
             collections: call.getCollectionNamesList(),
@@ -125,6 +132,8 @@ export function interest(made) {
             keyPolicies: call.getKeyPoliciesList().map((policy) => hex(policy.serializeBinary())),
         }),
     );
+    // Real peers name them in a random order.
+    return calls?.sort((one, other) => JSON.stringify(one).localeCompare(JSON.stringify(other)));
 }
 
 function transaction(bytes) {
@@ -135,17 +144,12 @@ function transaction(bytes) {
         const endorsed = payload.getAction();
         return {
             chaincode: spec?.getChaincodeId()?.getName(),
-            args: spec?.getInput()?.getArgsList_asU8().map(argument),
+            args: spec?.getInput()?.getArgsList_asU8().map(show),
             transient: visible.getTransientmapMap().getLength(),
             endorsers: endorsed.getEndorsementsList().map((endorsement) => creator(endorsement.getEndorser_asU8())),
             ...proposalResponse(endorsed.getProposalResponsePayload_asU8()),
         };
     });
-}
-
-// Packages and other long things are told apart by their length.
-function argument(bytes) {
-    return bytes.length > 1000 ? `${bytes.length} bytes` : show(bytes);
 }
 
 /** The shape of a configuration: names, policies of change, and what kind each policy is. */

@@ -1,5 +1,6 @@
 // Plays steps on a network and writes down what came of each, in words that do not change from run to run.
 
+import { createHash } from 'node:crypto';
 import * as grpc from '@grpc/grpc-js';
 import { common, gateway, google, peer } from '@hyperledger/fabric-protos';
 import * as decode from './decode.mjs';
@@ -28,6 +29,16 @@ export class Play {
         if (text) {
             this.#masks.set(text, `<${name}>`);
         }
+    }
+
+    /** Writes a package's ID, and what peers derive from it, by the package's label. */
+    maskPackage({ id, label }) {
+        const [, hash] = id.split(':');
+        // The ID as a field of what an organization keeps about its approval, and the hash that others see of it.
+        const kept = Buffer.concat([Buffer.from([0x1a, id.length]), Buffer.from(id)]);
+        this.mask(createHash('sha256').update(kept).digest('hex'), `${label} kept`);
+        this.mask(Buffer.from(hash).toString('hex'), label);
+        this.mask(hash, label);
     }
 
     /** Writes down what came of a step. */

@@ -49,11 +49,11 @@ export function header(who, { type, channel, extension, change, tlsCertHash }) {
     const signatureHeader = new common.SignatureHeader();
     signatureHeader.setCreator(who.serialized);
     signatureHeader.setNonce(nonce);
-    change?.({ channelHeader, signatureHeader, timestamp });
+    change?.({ channelHeader, signatureHeader, timestamp, computed: txId });
     const made = new common.Header();
     made.setChannelHeader(channelHeader.serializeBinary());
     made.setSignatureHeader(signatureHeader.serializeBinary());
-    return { made, txId };
+    return { made, txId: channelHeader.getTxId() };
 }
 
 /** A signed proposal. */

@@ -27,7 +27,7 @@ export const COLLECTIONS = collections([
     { name: 'ruled', members: ['Org1MSP', 'Org2MSP'], endorsers: ['Org1MSP'] },
 ]);
 
-export async function lifecycleSteps(play, archive, names) {
+export async function lifecycleSteps(play, [archive, second], names) {
     const { channel, organizations } = play.network;
     const [org1, org2] = organizations;
     const [peer1, peer2] = [org1.peers[0], org2.peers[0]];
@@ -53,7 +53,7 @@ export async function lifecycleSteps(play, archive, names) {
     await play.endorse('installed: one', org1.admin, peer1, local(calls.allInstalled()), as(lifecycle.QueryInstalledChaincodesResult));
     await play.endorse('installed: this package', org1.admin, peer1, local(calls.installed(archive.id)), as(lifecycle.QueryInstalledChaincodeResult));
     await play.endorse('installed: asked by a user', org1.user, peer1, local(calls.allInstalled()));
-    await play.endorse('fetch: the package', org1.admin, peer1, local(calls.fetchPackage(archive.id)), (bytes) => bytes.length > 1000 || bytes.length);
+    await play.endorse('fetch: the package', org1.admin, peer1, local(calls.fetchPackage(archive.id)), (bytes) => bytes.length > 100);
 
     // Calls that are none.
     await play.endorse('lifecycle: no such function', org1.admin, peer1, on(['Nothing', '']));
@@ -122,9 +122,15 @@ export async function lifecycleSteps(play, archive, names) {
     await approve('the committed one, changed', { version: '2' });
     await approve('beyond the next', { sequence: 3 });
 
+    // A second package.
+    for (const org of organizations) {
+        const call = local(calls.install(second.bytes));
+        await play.endorse(`install: the second package, ${org.name}`, org.admin, org.peers[0], call, as(lifecycle.InstallChaincodeResult));
+    }
+
     // One that wants to be initialized first, and one whose package is missing.
     for (const [title, change, packageId] of [
-        [names.init, { name: names.init, initRequired: true }, archive.id],
+        [names.init, { name: names.init, initRequired: true }, second.id],
         [names.absent, { name: names.absent }, undefined],
     ]) {
         for (const org of organizations) {

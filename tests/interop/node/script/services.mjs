@@ -156,7 +156,8 @@ function peerOf(made) {
     return {
         endpoint: alive?.getMembership().getEndpoint() ?? '',
         mspId: creator(made.getIdentity_asU8()),
-        height: state ? state.getProperties().getLedgerHeight() : undefined,
+        // Peers hear of the last blocks of others a little later.
+        height: state ? state.getProperties().getLedgerHeight() > 40 : undefined,
         chaincodes: state?.getProperties().getChaincodesList().map((item) => `${item.getName()} ${item.getVersion()}`).sort(),
     };
 }

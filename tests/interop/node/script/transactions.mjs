@@ -26,8 +26,13 @@ export async function proposalSteps(play, names) {
     await wrong('no arguments', { args: [] });
     await wrong('another type', head(({ channelHeader }) => channelHeader.setType(HeaderType.MESSAGE)));
     await wrong('the type of a configuration', head(({ channelHeader }) => channelHeader.setType(HeaderType.CONFIG)));
-    await wrong('another transaction', head(({ channelHeader }) => channelHeader.setTxId('00'.repeat(32))));
-    await wrong('no transaction', head(({ channelHeader }) => channelHeader.setTxId('')));
+    const unnamed = (title, txId) =>
+        wrong(title, head(({ channelHeader, computed }) => {
+            play.mask(computed, 'computed');
+            channelHeader.setTxId(txId);
+        }));
+    await unnamed('another transaction', '00'.repeat(32));
+    await unnamed('no transaction', '');
     await wrong('an epoch', head(({ channelHeader }) => channelHeader.setEpoch(1)));
     await wrong('no nonce', head(({ signatureHeader }) => signatureHeader.setNonce(new Uint8Array())));
     await wrong('no creator', head(({ signatureHeader }) => signatureHeader.setCreator(new Uint8Array())));

@@ -1,0 +1,4 @@
+//! Fabric's own client libraries, as applications use them.
+
+use crate::embedded::Embedded;
+use crate::node::Node;
