@@ -7,6 +7,9 @@ use crate::fabric::config::ConfigError;
 use crate::fabric::identity::{IdentityError, MspError};
 use crate::fabric::names::ChannelName;
 
+/// What Fabric's decoder says of bytes that are no message; clients see it in answers.
+pub(crate) const WIRE_FORMAT: &str = "proto: cannot parse invalid wire-format data";
+
 /// Why the network (or a part of it) could not be started, changed or stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

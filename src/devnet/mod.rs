@@ -1,6 +1,8 @@
 //! The embedded network: peers, orderers and a small real ledger in one process, for trying and testing.
 //!
 //! Not for production: it orders without consensus, and trusts its own process.
+//!
+#![doc = include_str!("differences.md")]
 
 mod access;
 mod crypto;

@@ -37,11 +37,7 @@ pub fn between(place: &str, embedded: &Value, fabric: &Value, found: &mut Vec<Di
             }
         }
         _ if embedded == fabric => {}
-        _ => found.push(Difference {
-            place: place.to_owned(),
-            embedded: embedded.clone(),
-            fabric: fabric.clone(),
-        }),
+        _ => found.push(Difference { place: place.to_owned(), embedded: embedded.clone(), fabric: fabric.clone() }),
     }
 }
 

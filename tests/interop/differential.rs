@@ -77,7 +77,8 @@ async fn fabric_answers_as_it_did() {
 /// The description of a network of real nodes.
 pub fn describe(network: &Network) -> PathBuf {
     let organizations = network.organizations().iter().map(|organization| {
-        let node = |name: &str, address: String| json!({"name": name, "address": address, "tlsCa": organization.tls_ca()});
+        let node =
+            |name: &str, address: String| json!({"name": name, "address": address, "tlsCa": organization.tls_ca()});
         let peers = organization.peers.iter().map(|peer| node(&peer.name, peer.endpoint.to_string()));
         let orderer = &organization.orderer;
         json!({

@@ -40,9 +40,9 @@ impl Embedded {
     pub fn describe(&self) -> PathBuf {
         let organizations = self.devnet.organizations().iter().map(|organization| {
             let nodes = |nodes: &[NodeAddress]| -> Value {
-                let nodes = nodes.iter().map(|node| {
-                    json!({"name": node.fqdn, "address": node.address, "tlsCa": organization.tls_ca})
-                });
+                let nodes = nodes
+                    .iter()
+                    .map(|node| json!({"name": node.fqdn, "address": node.address, "tlsCa": organization.tls_ca}));
                 nodes.collect()
             };
             json!({

@@ -12,10 +12,12 @@
 #![allow(dead_code, reason = "the real network's support offers more than the tests here use")]
 #![allow(unreachable_pub, reason = "a test binary has no users: pub marks what a support module offers")]
 
+mod binaries;
 mod clients;
-mod differential;
 mod differences;
+mod differential;
 mod embedded;
-mod node;
+#[allow(unused_imports, reason = "it offers its users more than these tests need")]
 #[path = "../real_fabric/network/mod.rs"]
 mod network;
+mod node;

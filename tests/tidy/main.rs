@@ -57,7 +57,7 @@ fn files() -> Vec<File> {
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        let hidden = entry.file_name() == "target" || entry.file_name() == ".git";
+        let hidden = ["target", ".git", "node_modules"].iter().any(|name| entry.file_name() == *name);
         if hidden {
             continue;
         }

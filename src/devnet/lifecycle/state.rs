@@ -250,6 +250,6 @@ pub(crate) fn name_in_metadata_key(key: &str) -> Option<&str> {
 /// The range of all metadata keys of definitions.
 pub(crate) fn metadata_range() -> (String, String) {
     let start = format!("{NAMESPACES}/metadata/");
-    let end = format!("{start}\u{10FFFF}");
+    let end = format!("{start}\u{7F}");
     (start, end)
 }

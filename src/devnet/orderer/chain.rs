@@ -283,7 +283,7 @@ fn check(access: &Access, envelope: &Envelope, now: SystemTime) -> Result<(), Re
     let writers = if access.consensus().maintenance { "/Channel/Orderer/Writers" } else { "/Channel/Writers" };
     access
         .evaluate(writers, &[signed])
-        .map_err(|denied| Refusal { status: Status::Forbidden, info: format!("{denied}: permission denied") })
+        .map_err(|denied| Refusal { status: Status::Forbidden, info: format!("{}: permission denied", denied.reason()) })
 }
 
 fn size(envelope: &Envelope) -> usize {

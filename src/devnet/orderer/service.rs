@@ -13,6 +13,7 @@ use super::chain::Refusal;
 use super::participation::Orderer;
 use crate::devnet::access::Signed;
 use crate::devnet::deliver::{self, Feed, Render, Responses};
+use crate::devnet::error::WIRE_FORMAT;
 use crate::pb::common::{Block, ChannelHeader, Envelope, Payload, Status};
 use crate::pb::orderer::atomic_broadcast_server::AtomicBroadcast;
 use crate::pb::orderer::{BroadcastResponse, DeliverResponse, deliver_response};
@@ -42,9 +43,12 @@ impl Render for Blocks {
 async fn broadcast(orderer: &Orderer, envelope: Envelope) -> Result<(), Refusal> {
     let bad_request = |info: String| Refusal { status: Status::BadRequest, info };
     let header = Payload::decode(envelope.payload.clone())
-        .map_err(|error| error.to_string())
+        .map_err(|_| format!("error unmarshalling Payload: {WIRE_FORMAT}"))
         .and_then(|payload| payload.header.ok_or_else(|| "header not set".to_owned()))
-        .and_then(|header| ChannelHeader::decode(header.channel_header).map_err(|error| error.to_string()))
+        .and_then(|header| {
+            ChannelHeader::decode(header.channel_header)
+                .map_err(|_| format!("error unmarshalling ChannelHeader: {WIRE_FORMAT}"))
+        })
         .map_err(|error| bad_request(format!("could not determine channel ID: {error}")))?;
     let chain = orderer.chain(&header.channel_id).ok_or_else(|| bad_request("channel does not exist".to_owned()))?;
     chain.broadcast(&header, envelope, orderer.faults().now()).await

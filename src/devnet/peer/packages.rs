@@ -51,8 +51,15 @@ impl Packages {
 
     /// Installs a package.
     pub(super) fn install(&self, bytes: Bytes) -> Result<Arc<Installed>, Refused> {
-        let package = Package::read(bytes)
-            .map_err(|error| Refused(format!("could not parse as a chaincode install package: {error}")))?;
+        let magic = bytes.get(..2).map(<[u8]>::to_vec);
+        let package = Package::read(bytes).map_err(|error| {
+            let reason = match magic.as_deref() {
+                None => "error reading as gzip stream: EOF".to_owned(),
+                Some([0x1f, 0x8b]) => error.to_string(),
+                Some(_) => "error reading as gzip stream: gzip: invalid header".to_owned(),
+            };
+            Refused(format!("could not parse as a chaincode install package: {reason}"))
+        })?;
         let id = package.id().clone();
         let already = || Refused(format!("chaincode already successfully installed (package ID '{id}')"));
         if self.lock().contains_key(&id) {

@@ -13,6 +13,7 @@ use prost::Message;
 use sha2::{Digest as _, Sha256};
 
 use super::context::Refused;
+use crate::devnet::error::WIRE_FORMAT;
 use crate::fabric::identity::{Certificate, Creator};
 use crate::fabric::names::TxId;
 use crate::pb::common::{ChannelHeader, Header, HeaderType, SignatureHeader};
@@ -38,7 +39,7 @@ pub(crate) struct UnpackedProposal {
 
 /// Decodes one message, and names it where that fails.
 pub(crate) fn decode<M: Message + Default>(name: &str, bytes: &Bytes) -> Result<M, Refused> {
-    M::decode(bytes.clone()).map_err(|error| Refused(format!("error unmarshaling {name}: {error}")))
+    M::decode(bytes.clone()).map_err(|_| Refused(format!("error unmarshalling {name}: {WIRE_FORMAT}")))
 }
 
 /// That a proposal is of these days, and its client's certificate too: what stands before an endorser.

@@ -50,7 +50,16 @@ fn answer(ledger: &Ledger, function: &str, argument: &Bytes) -> Response {
         "GetBlockByNumber" => {
             let number = match text.parse::<u64>() {
                 Ok(number) => number,
-                Err(error) => return failure(format!("Failed to parse block number with error {error}")),
+                Err(error) => {
+                    let reason = match error.kind() {
+                        std::num::IntErrorKind::PosOverflow => "value out of range",
+                        _ => "invalid syntax",
+                    };
+                    let shown = shown(&text);
+                    return failure(format!(
+                        "Failed to parse block number with error strconv.ParseUint: parsing {shown:?}: {reason}"
+                    ));
+                }
             };
             // The greatest number stands for the newest block.
             let number = if number == u64::MAX { ledger.height().saturating_sub(1) } else { number };
@@ -64,7 +73,8 @@ fn answer(ledger: &Ledger, function: &str, argument: &Bytes) -> Response {
         "GetBlockByHash" => match ledger.block_by_hash(argument) {
             Some(block) => success(block.encode_to_vec()),
             None => {
-                failure(format!("Failed to get block hash {0}, error no such block hash [{0}] in index", hex(argument)))
+                let (shown, hash) = (shown(&text), hex(argument));
+                failure(format!("Failed to get block hash {shown}, error no such block hash [{hash}] in index"))
             }
         },
         "GetTransactionByID" => {

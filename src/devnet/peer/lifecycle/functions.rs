@@ -8,6 +8,7 @@ use super::super::packages::Installed;
 use super::super::resolve::is_system;
 use super::{Call, Failure, LifecycleState, Refused, approved_names, defined, validate, with_collection, with_public};
 use crate::devnet::access::Access;
+use crate::devnet::error::WIRE_FORMAT;
 use crate::devnet::ledger::implicit_collection;
 use crate::devnet::lifecycle::rules;
 use crate::devnet::lifecycle::state::{self, Definition, Parameters};
@@ -45,8 +46,8 @@ fn run<A: Message + Default, R: Message>(
     argument: &Bytes,
     work: fn(&Call, A) -> Outcome<R>,
 ) -> Outcome<Bytes> {
-    let argument = A::decode(argument.clone()).map_err(|error| {
-        Refused(format!("could not decode input arg for *lifecycle.Invocation.{function}: {error}"))
+    let argument = A::decode(argument.clone()).map_err(|_| {
+        Refused(format!("could not decode input arg for *lifecycle.Invocation.{function}: {WIRE_FORMAT}"))
     })?;
     Ok(work(call, argument)?.encode_to_vec().into())
 }
@@ -165,6 +166,10 @@ fn validate_input(call: &Call, asked: &Asked) -> Result<(), Refused> {
         validate::version(&asked.definition.parameters.endorsement.version)?;
         let organizations = access.organizations().into_iter().map(|(_, msp_id)| msp_id).collect();
         let committed = with_public(simulation(call)?, |public| state::definition(public, &asked.name))?;
+        if committed.is_none() {
+            // Peers then look for a definition of the legacy lifecycle, which shows in what the transaction read.
+            simulation(call)?.with(|simulation| simulation.get("lscc", &asked.name))?;
+        }
         let committed: Option<CollectionConfigPackage> = committed.map(|known| known.parameters.collections);
         validate::collections(&asked.definition.parameters.collections, &organizations, committed.as_ref())
     };

@@ -38,7 +38,7 @@ async fn wrong_proposals_fail_the_call() {
     let error = async |proposal: SignedProposal| process(&org1.peer, proposal).await.unwrap_err();
 
     let rubbish = SignedProposal { proposal_bytes: Bytes::from_static(b"\xff"), signature: Bytes::new() };
-    assert!(error(rubbish).await.message().starts_with("failed parsing proposal: error unmarshaling Proposal"));
+    assert!(error(rubbish).await.message().starts_with("failed parsing proposal: error unmarshalling Proposal"));
 
     let proposal = net.proposal(CHANNEL, &read, &org1.user);
     let said = error(sign(&proposal, &org2.user)).await;

@@ -71,7 +71,7 @@ pub enum MspError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The identity says that it belongs to another organization.
-    #[error("identity of {found}, expected one of {expected}")]
+    #[error("expected MSP ID {expected}, received {found}")]
     OtherOrganization {
         /// This MSP.
         expected: MspId,

@@ -9,6 +9,9 @@ import { Wire, assemble, propose, seek } from './wire.mjs';
 // What the chaincode makes when its endorsers shall differ.
 const UUID = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g;
 
+// Where a real peer keeps its files, which it tells in some errors.
+const DATA = /\/[\w./-]+\/data\//g;
+
 /** The steps that were played on one network. */
 export class Play {
     steps = {};
@@ -46,7 +49,7 @@ export class Play {
         if (name in this.steps) {
             throw new Error(`two steps are called ${name}`);
         }
-        let text = JSON.stringify(outcome).replaceAll(UUID, '<random>');
+        let text = JSON.stringify(outcome).replaceAll(UUID, '<random>').replaceAll(DATA, '<data>/');
         for (const [from, to] of this.#masks) {
             text = text.replaceAll(from, to);
         }
