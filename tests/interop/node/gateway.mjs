@@ -43,6 +43,14 @@ const one = open(org1.user, org1.peers[0]);
 const two = open(org2.user, org2.peers[0]);
 const { contract, on } = one;
 
+/** Waits until both organizations' peers have committed a transaction; its status. */
+async function everywhere(commit) {
+    const status = await commit.getStatus();
+    // The question is signed by now, and may be put to anybody.
+    await two.gateway.newCommit(commit.getBytes()).getStatus();
+    return status;
+}
+
 /** The first `count` of a stream, which is closed then. */
 async function take(stream, count) {
     const taken = [];
@@ -136,7 +144,8 @@ const tests = {
 
     async privateData() {
         const secret = (value) => ({ transientData: { value } });
-        await contract.submit('putPrivate', { arguments: ['both', 'p'], ...secret('shared') });
+        const commit = await contract.submitAsync('putPrivate', { arguments: ['both', 'p'], ...secret('shared') });
+        await everywhere(commit);
         assert.equal(text(await two.contract.evaluateTransaction('getPrivate', 'both', 'p')), 'shared');
         // A collection of one organization under a policy of two: the peer must not choose the other one by itself.
         const own = { arguments: ['first', 'p'], ...secret('own') };
@@ -206,7 +215,7 @@ const tests = {
             arguments: ['ruled', 'q'],
             transientData: { value: 'seen' },
         });
-        const { blockNumber: startBlock } = await commit.getStatus();
+        const { blockNumber: startBlock } = await everywhere(commit);
         for (const side of [one, two]) {
             const [both] = await take(await side.on.getBlockAndPrivateDataEvents({ startBlock }), 1);
             assert.equal(BigInt(both.getBlock().getHeader().getNumber()), startBlock);

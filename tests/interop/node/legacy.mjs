@@ -111,7 +111,9 @@ const tests = {
     },
 
     async privateData() {
-        const secret = contract.createTransaction('putPrivate').setTransient({ value: Buffer.from('shared') });
+        // Done when the peers of both organizations are.
+        const patient = await open(org1, { eventHandlerOptions: { strategy: NETWORK_SCOPE_ALLFORTX } });
+        const secret = patient.contract.createTransaction('putPrivate').setTransient({ value: Buffer.from('shared') });
         await secret.submit('both', 'p');
         assert.equal(text(await two.contract.evaluateTransaction('getPrivate', 'both', 'p')), 'shared');
         const own = contract.createTransaction('putPrivate').setTransient({ value: Buffer.from('ruled') });
