@@ -48,9 +48,9 @@ impl SystemChaincode {
     }
 }
 
-/// Whether `name` is a chaincode of the peer's own.
+/// Whether `name` is a chaincode of the peer's own, the legacy lifecycle included, which is only ever looked up.
 pub(super) fn is_system(name: &str) -> bool {
-    SystemChaincode::named(name).is_some()
+    name == "lscc" || SystemChaincode::named(name).is_some()
 }
 
 /// What stands behind a chaincode's name.
