@@ -153,7 +153,14 @@ impl Access {
             known.insert(creator.clone(), verdict.clone());
             verdict
         });
-        verdict.ok_or_else(|| IdentityRefused::Invalid(msp_id.as_str().to_owned()))
+        verdict.ok_or_else(|| {
+            // One that cannot even be read is nobody's.
+            let known = self.config.organization(&msp_id).and_then(|organization| organization.msp().ok());
+            match known.map(|msp| msp.deserialize(creator)) {
+                Some(Ok(_)) => IdentityRefused::Invalid(msp_id.as_str().to_owned()),
+                _ => IdentityRefused::Unknown,
+            }
+        })
     }
 
     /// Checks one signature of an identity of the channel.

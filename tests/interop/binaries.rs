@@ -214,7 +214,10 @@ async fn osnadmin_takes_a_channel_through_its_life() {
         let (_, listed) = run(&mut osnadmin(&cli, "list", &[]));
         assert!(listed.contains("Status: 200") && listed.contains(CHANNEL), "{listed}");
         let (_, told) = run(&mut osnadmin(&cli, "list", &["--channelID", CHANNEL]));
-        assert!(told.contains("\"status\": \"active\"") && told.contains("\"consensusRelation\": \"consenter\""), "{told}");
+        assert!(
+            told.contains("\"status\": \"active\"") && told.contains("\"consensusRelation\": \"consenter\""),
+            "{told}"
+        );
         let (_, unknown) = run(&mut osnadmin(&cli, "list", &["--channelID", "nowhere"]));
         assert!(unknown.contains("Status: 404"), "{unknown}");
 

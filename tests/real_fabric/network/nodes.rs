@@ -68,7 +68,7 @@ fn core(binaries: &Binaries, layout: &Layout, organization: &Organization, peer:
                 "policy": "cluster",
             },
             "handlers": {
-                "authFilters": [{"name": "DefaultAuth"}, {"name": "ExpirationCheck"}],
+                "authFilters": filters(binaries),
                 "decorators": [{"name": "DefaultDecorator"}],
                 "endorsers": {"escc": {"name": "DefaultEndorsement"}},
                 "validators": {"vscc": {"name": "DefaultValidation"}},
@@ -104,6 +104,15 @@ fn core(binaries: &Binaries, layout: &Layout, organization: &Organization, peer:
         "operations": {"listenAddress": peer.operations.to_string()},
         "metrics": {"provider": "prometheus"},
     })
+}
+
+/// What stands before an endorser, as the nodes' own settings have it; clocks are compared since 3.0.
+fn filters(binaries: &Binaries) -> Value {
+    let mut names = vec!["DefaultAuth", "ExpirationCheck"];
+    if !binaries.version().trim_start_matches('v').starts_with("2.") {
+        names.push("TimeWindowCheck");
+    }
+    names.into_iter().map(|name| json!({"name": name})).collect()
 }
 
 fn gossip(organization: &Organization, endpoint: &str) -> Value {

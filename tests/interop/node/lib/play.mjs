@@ -12,6 +12,9 @@ const UUID = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g;
 // Where a real peer keeps its files, which it tells in some errors.
 const DATA = /\/[\w./-]+\/data\//g;
 
+// What clocks show.
+const TIME = /\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| \+\d{4} \w+)?( m=\S+)?/g;
+
 /** The steps that were played on one network. */
 export class Play {
     steps = {};
@@ -49,7 +52,7 @@ export class Play {
         if (name in this.steps) {
             throw new Error(`two steps are called ${name}`);
         }
-        let text = JSON.stringify(outcome).replaceAll(UUID, '<random>').replaceAll(DATA, '<data>/');
+        let text = JSON.stringify(outcome).replaceAll(UUID, '<random>').replaceAll(DATA, '<data>/').replaceAll(TIME, '<time>');
         for (const [from, to] of this.#masks) {
             text = text.replaceAll(from, to);
         }
