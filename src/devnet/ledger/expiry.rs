@@ -68,9 +68,9 @@ pub(super) struct Touched {
 }
 
 impl Schedule {
-    /// Whether the value that `version` wrote was purged since.
+    /// Whether what `version` did to a value is purged: by itself, or since.
     pub(super) fn is_purged(&self, key: &HashedKey, version: Version) -> bool {
-        self.purged.get(key).is_some_and(|purged| *purged > version)
+        self.purged.get(key).is_some_and(|purged| *purged >= version)
     }
 }
 

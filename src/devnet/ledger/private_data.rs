@@ -36,10 +36,14 @@ impl Ledger {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = BTreeMap::new();
         for (index, envelope) in block.data.iter().flat_map(|data| &data.data).enumerate() {
-            // Those that came too late were good up to then, and peers keep what they told.
-            let code = validation(&block, index);
-            let kept = code.is_valid()
-                || matches!(code, ValidationCode::MvccReadConflict | ValidationCode::PhantomReadConflict);
+            // Peers keep what they were told, whatever the policies and the state then say to the transaction.
+            let kept = matches!(
+                validation(&block, index),
+                ValidationCode::Valid
+                    | ValidationCode::EndorsementPolicyFailure
+                    | ValidationCode::MvccReadConflict
+                    | ValidationCode::PhantomReadConflict
+            );
             let decoded = || Endorsed::decode(Bound::decode(Headers::decode(envelope).ok()?).ok()?).ok();
             let Some(endorsed) = kept.then(decoded).flatten() else { continue };
             let version = Version { block: number, transaction: index as u64 };
@@ -70,7 +74,7 @@ impl Ledger {
                     return None;
                 }
                 let rwset = self.private.get(&endorsed.tx_id, namespace, &it.name, &it.private_hash)?;
-                let rwset = self.without_purged(namespace, &it.name, version, rwset)?;
+                let rwset = self.without_purged(namespace, &it.name, version, rwset);
                 Some(CollectionPvtReadWriteSet { collection_name: it.name.clone(), rwset })
             });
             let collection_pvt_rwset: Vec<_> = readable.collect();
@@ -81,16 +85,16 @@ impl Ledger {
         sets
     }
 
-    /// A private set without the keys that were purged later; `None` where nothing is left.
-    fn without_purged(&self, namespace: &str, collection: &str, version: Version, set: Bytes) -> Option<Bytes> {
-        let mut keys = KvrwSet::decode(set.clone()).ok()?;
+    /// A private set without the keys that were purged, then or later.
+    fn without_purged(&self, namespace: &str, collection: &str, version: Version, set: Bytes) -> Bytes {
+        let Ok(mut keys) = KvrwSet::decode(set.clone()) else { return set };
         let schedule = self.schedule.lock().unwrap_or_else(PoisonError::into_inner);
         let before = keys.writes.len();
         keys.writes.retain(|write| !schedule.is_purged(&HashedKey::of(namespace, collection, &write.key), version));
         if keys.writes.len() == before {
-            return Some(set);
+            return set;
         }
-        (!keys.writes.is_empty() || !keys.metadata_writes.is_empty()).then(|| keys.encode_to_vec().into())
+        keys.encode_to_vec().into()
     }
 }
 
