@@ -281,10 +281,9 @@ fn check(access: &Access, envelope: &Envelope, now: SystemTime) -> Result<(), Re
         return Err(Refusal::bad_request("broadcast client identity expired"));
     }
     let writers = if access.consensus().maintenance { "/Channel/Orderer/Writers" } else { "/Channel/Writers" };
-    access.evaluate(writers, &[signed]).map_err(|denied| Refusal {
-        status: Status::Forbidden,
-        info: format!("{}: permission denied", denied.reason()),
-    })
+    access
+        .evaluate(writers, &[signed])
+        .map_err(|denied| Refusal { status: Status::Forbidden, info: format!("{denied}: permission denied") })
 }
 
 fn size(envelope: &Envelope) -> usize {

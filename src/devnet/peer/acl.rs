@@ -89,8 +89,7 @@ impl Peer {
         access.evaluate(policy, std::slice::from_ref(signed)).map_err(|error| {
             Refused(format!(
                 "Failed evaluating policy on signed data during check policy on channel [{channel}] with policy \
-                 [{policy}]: [{}]",
-                error.reason()
+                 [{policy}]: [{error}]"
             ))
         })
     }

@@ -63,14 +63,6 @@ pub enum PolicyError {
 }
 
 impl PolicyError {
-    /// What nodes say of it: for a policy that is not satisfied, what was found and what is needed, without its path.
-    pub fn reason(&self) -> String {
-        match self {
-            Self::Unsatisfied { reason, .. } => reason.clone(),
-            other => other.to_string(),
-        }
-    }
-
     pub(crate) fn invalid(reason: impl Into<String>) -> Self {
         Self::Invalid { reason: reason.into() }
     }
