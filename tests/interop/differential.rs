@@ -80,7 +80,7 @@ pub fn describe(network: &Network) -> PathBuf {
         let node =
             |name: &str, address: String| json!({"name": name, "address": address, "tlsCa": organization.tls_ca()});
         let peers = organization.peers.iter().map(|peer| node(&peer.name, peer.endpoint.to_string()));
-        let orderer = &organization.orderer;
+        let orderer = organization.orderer();
         json!({
             "name": organization.name,
             "mspId": organization.msp_id,
