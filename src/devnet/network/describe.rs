@@ -114,7 +114,7 @@ pub(super) struct Kept {
     channels: Vec<String>,
     orgs: Vec<KeptOrganization>,
     #[serde(rename = "kept")]
-    is_kept: bool,
+    resumable: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -134,7 +134,7 @@ impl Kept {
     pub(super) fn read(folder: &Path) -> Option<Self> {
         let text = files::read(&folder.join(MARKER)).ok()?;
         let kept: Self = serde_json::from_str(&text).ok()?;
-        (kept.is_kept && !kept.orgs.is_empty()).then_some(kept)
+        (kept.resumable && !kept.orgs.is_empty()).then_some(kept)
     }
 
     /// The ops channel.
