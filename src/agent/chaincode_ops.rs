@@ -322,6 +322,7 @@ impl Task<'_> {
             return Ok((Input::Committed, "it is committed already".to_owned()));
         }
         let Found { plan, channel, otherwise } = self.found()?;
+        let (channel, otherwise) = (channel.clone(), otherwise.clone());
         let agreement =
             channel.lifecycle().agreement(&plan.definition).await.map_err(|error| lifecycle_trouble(&error))?;
         let named = |organizations: &mut dyn Iterator<Item = &MspId>| {
@@ -333,10 +334,17 @@ impl Task<'_> {
             return Ok((Input::Ready, format!("approved by {}", named(&mut agreement.agreed()))));
         }
         let missing = named(&mut agreement.missing());
-        Err(Trouble::doubtful(format!(
-            "the definition is not approved as proposed by {missing}{}",
-            agreement.in_words()
-        )))
+        let mut reason = format!("the definition is not approved as proposed by {missing}{}", agreement.in_words());
+        // Whoever approved the same in other bytes can be told from whoever approved something else.
+        if let Some(otherwise) = otherwise
+            && let Ok(readiness) = channel.lifecycle().readiness(&otherwise).await
+            && readiness.values().any(|approved| *approved)
+        {
+            let encoding = self.operations.encoding.other().as_str();
+            let others = named(&mut readiness.iter().filter(|(_, approved)| **approved).map(|(msp_id, _)| msp_id));
+            reason = format!("{reason}; {others} approved it as with DEFINITION_ENCODING={encoding}");
+        }
+        Err(Trouble::doubtful(reason))
     }
 
     /// Whether the proposed sequence is committed; another content under it cannot be made good.

@@ -6,3 +6,4 @@
 mod agent;
 mod devnet;
 mod ways;
+mod examples;

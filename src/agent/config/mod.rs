@@ -90,6 +90,16 @@ pub enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("it is not a log format".to_owned()),
+        }
+    }
+}
+
 /// Where the servers of `ccaas` chaincodes are, and how the agent would bring them up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChaincodeServers {
@@ -227,12 +237,7 @@ impl Settings {
             read.parsed("CH_OPS_CC_NAME", "channel-ops", contract, |text| broken_rule(ChaincodeName::parse(text)));
         let levels = "use error, warn, info, debug or silly";
         let log_level = read.parsed("LOG_LEVEL", "info", levels, LogLevel::parse);
-        let log_format =
-            read.parsed("LOG_FORMAT", "text", "use text or json", |text| match text.to_ascii_lowercase().as_str() {
-                "text" => Ok(LogFormat::Text),
-                "json" => Ok(LogFormat::Json),
-                _ => Err("it is not a log format".to_owned()),
-            });
+        let log_format = read.parsed("LOG_FORMAT", "text", "use text or json", LogFormat::parse);
         let paths = (
             read.path("ADMIN_CERT", "/opt/fabric/msp/signcerts"),
             read.path("ADMIN_KEY", "/opt/fabric/msp/keystore"),
