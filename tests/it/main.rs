@@ -5,5 +5,5 @@
 
 mod agent;
 mod devnet;
-mod ways;
 mod examples;
+mod ways;
