@@ -51,9 +51,12 @@ pub(super) fn of(state: &State, changed: &Changed, codes: &[u8], before: &[u8]) 
     hash.finalize().into()
 }
 
+/// The keys of one place as their bytes, and as the state has them.
+type Keys<'a> = Vec<(Bytes, &'a Namespace, &'a str)>;
+
 fn changes(state: &State, changed: &Changed) -> Changes {
     // By namespace, the public keys before those of the collections.
-    let mut sorted: BTreeMap<&str, BTreeMap<&str, Vec<(Bytes, &Namespace, &str)>>> = BTreeMap::new();
+    let mut sorted: BTreeMap<&str, BTreeMap<&str, Keys<'_>>> = BTreeMap::new();
     for (place, key) in changed {
         let (namespace, collection, raw) = match place {
             Namespace::Public(namespace) => (namespace, "", Bytes::copy_from_slice(key.as_bytes())),
