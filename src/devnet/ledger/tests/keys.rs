@@ -254,8 +254,8 @@ fn what_is_purged_is_gone_from_the_past_too() {
 #[test]
 fn long_ranges_are_told_by_hashes_and_guarded_by_them() {
     let kit = Kit::with_chaincode();
-    let fill: String = (0..130).map(|number| format!("w k{number:03} v;")).collect();
-    let filled = kit.endorsed("cc", simulate(kit.ledger(), &fill));
+    let fill: Vec<_> = (0..130).map(|number| format!("w k{number:03} v")).collect();
+    let filled = kit.endorsed("cc", simulate(kit.ledger(), &fill.join(";")));
     assert_eq!(kit.commit(vec![filled.envelope]), [Valid]);
     let ranged = || kit.endorsed("cc", simulate(kit.ledger(), "q k l; w r v"));
     let results = simulate(kit.ledger(), "q k l");
