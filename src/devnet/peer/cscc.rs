@@ -8,6 +8,7 @@ use prost::Message as _;
 use super::call::Call;
 use super::proposal::shown;
 use super::resolve::{failure, success};
+use crate::devnet::error::WIRE_FORMAT;
 use crate::pb::common::{Block, ChannelHeader, ConfigEnvelope, Envelope, HeaderType, Payload};
 use crate::pb::protos::{ChannelInfo, ChannelQueryResponse, JoinBySnapshotStatus, Response};
 
@@ -81,7 +82,11 @@ pub(super) fn invoke(call: &Call) -> Response {
 fn join(call: &Call, block: Bytes) -> Response {
     let block = match Block::decode(block) {
         Ok(block) => block,
-        Err(error) => return failure(format!("Failed to reconstruct the genesis block, {error}")),
+        Err(_) => {
+            return failure(format!(
+                "Failed to reconstruct the genesis block, error unmarshalling Block: {WIRE_FORMAT}"
+            ));
+        }
     };
     let channel = match channel_of(&block) {
         Ok(channel) => shown(&channel),

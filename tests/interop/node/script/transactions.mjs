@@ -159,7 +159,7 @@ export async function transactionSteps(play, names) {
     // Twice the same.
     const twice = await collect(both, 'put', 'b', '9');
     const envelopeOfTwice = await order('once', twice);
-    play.record('order: twice', { ordered: await play.broadcast(envelopeOfTwice) });
+    play.record('order: twice', await play.order(envelopeOfTwice, twice.proposed));
     await order('after it', await collect(both, 'put', 'b', '10'));
 
     // Transactions that are not what their proposal was.
