@@ -113,8 +113,11 @@ impl CommandLine<'_> {
     /// Writes a script to be sourced; `config` is where `core.yaml` lies.
     pub(crate) fn write(&self, script: &Path, config: &Path) -> Result<(), FileError> {
         let (certificate, key) = (self.admin_tls_certificate.display(), self.admin_tls_key.display());
-        let shows = |certificate, key| format!(" --clientauth --certfile {certificate} --keyfile {key}");
-        let client = self.mutual_tls.then(|| shows(&certificate, &key)).unwrap_or_default();
+        let client = if self.mutual_tls {
+            format!(" --clientauth --certfile {certificate} --keyfile {key}")
+        } else {
+            String::new()
+        };
         let orderer = format!(
             "-o {} --tls --cafile {} --ordererTLSHostnameOverride {}{client}",
             self.orderer,

@@ -91,5 +91,5 @@ pub fn describe(network: &Network) -> PathBuf {
             "orderers": [node(&orderer.name, orderer.endpoint.to_string())],
         })
     });
-    embedded::write(network.directory(), organizations.collect())
+    embedded::write(network.directory(), &organizations.collect::<Vec<_>>())
 }

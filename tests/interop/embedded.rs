@@ -55,12 +55,12 @@ impl Embedded {
                 "orderers": nodes(&organization.orderers),
             })
         });
-        write(self.folder(), organizations.collect())
+        write(self.folder(), &organizations.collect::<Vec<_>>())
     }
 }
 
 /// Writes a description of these organizations.
-pub fn write(folder: &Path, organizations: Vec<Value>) -> PathBuf {
+pub fn write(folder: &Path, organizations: &[Value]) -> PathBuf {
     let path = folder.join("interop.json");
     let described = json!({"channel": CHANNEL, "otherChannel": OTHER_CHANNEL, "organizations": organizations});
     std::fs::write(&path, described.to_string()).unwrap();

@@ -70,13 +70,13 @@ fn answer(ledger: &Ledger, function: &str, argument: &Bytes) -> Response {
                 )),
             }
         }
-        "GetBlockByHash" => match ledger.block_by_hash(argument) {
-            Some(block) => success(block.encode_to_vec()),
-            None => {
-                let (shown, hash) = (shown(&text), hex(argument));
-                failure(format!("Failed to get block hash {shown}, error no such block hash [{hash}] in index"))
+        "GetBlockByHash" => {
+            if let Some(block) = ledger.block_by_hash(argument) {
+                return success(block.encode_to_vec());
             }
-        },
+            let (shown, hash) = (shown(&text), hex(argument));
+            failure(format!("Failed to get block hash {shown}, error no such block hash [{hash}] in index"))
+        }
         "GetTransactionByID" => {
             let found = tx_id().and_then(|id| ledger.transaction(&id)).map(|transaction| transaction.encode_to_vec());
             found.map_or_else(|| unknown("Failed to get transaction with id", &text), success)
