@@ -11,11 +11,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::deliver::{BlockStream, FilteredBlockStream, PrivateBlockStream, Span};
+use super::deliver::{BlockStream, FilteredBlockStream, PrivateBlockStream, Span, Start};
 use super::discovery::Cache;
 use super::error::CallError;
 use super::events::EventStream;
 use super::gateway::Client;
+use super::gateway_events::GatewayEventStream;
 use super::lifecycle::OrgLifecycle;
 use super::node::Peer;
 use super::transact::{self, Committed, Endorsers, Retry, SubmitError, Way};
@@ -227,7 +228,17 @@ impl Channel {
                 let code = ValidationCode::from(found.validation_code);
                 Ok(Some(Transaction::of_envelope(&found.transaction_envelope.unwrap_or_default(), code)))
             }
-            Err(error) if is_absent(&error, tx_id) => Ok(None),
+            Err(error) if is_absent(error.refusal(), tx_id) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether this peer has a transaction on a block. One that refuses to tell is taken to have it.
+    pub(super) async fn has_transaction(&self, peer: &Peer, tx_id: &TxId) -> Result<bool, CallError> {
+        let query = self.qscc("GetTransactionByID").arg(tx_id.to_string());
+        match self.evaluate_on(peer, &query).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.refusal().is_some() => Ok(!is_absent(error.refusal(), tx_id)),
             Err(error) => Err(error),
         }
     }
@@ -287,6 +298,12 @@ impl Channel {
         EventStream::new(self.clone(), chaincode.clone(), span.into())
     }
 
+    /// The events of one chaincode's valid transactions as the Gateway service of an own peer tells them: less is sent
+    /// than with [`chaincode_events`](Self::chaincode_events), and nothing of it can be checked.
+    pub fn gateway_events(&self, chaincode: &ChaincodeName, start: Start) -> GatewayEventStream {
+        GatewayEventStream::new(self.clone(), chaincode.clone(), start)
+    }
+
     /// The chaincode definitions of the channel.
     pub fn lifecycle(&self) -> OrgLifecycle {
         OrgLifecycle::new(self.clone())
@@ -302,8 +319,6 @@ fn decode<M: prost::Message + Default>(function: &'static str, bytes: &Bytes) ->
 }
 
 /// qscc knows no status for "not here": it tells with the words of the ledger.
-fn is_absent(error: &EvaluateError, tx_id: &TxId) -> bool {
-    error
-        .refusal()
-        .is_some_and(|(_, message)| message.contains(tx_id.as_str()) && message.contains("no such transaction"))
+fn is_absent(refusal: Option<(i32, &str)>, tx_id: &TxId) -> bool {
+    refusal.is_some_and(|(_, message)| message.contains(tx_id.as_str()) && message.contains("no such transaction"))
 }

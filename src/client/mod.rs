@@ -16,6 +16,7 @@ pub mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod gateway;
+mod gateway_events;
 pub mod lifecycle;
 mod members;
 pub mod net;
@@ -31,6 +32,7 @@ pub use channel::{Channel, EvaluateError};
 pub use deliver::{BlockStream, FilteredBlockStream, Flaw, PrivateBlockStream, Span, StreamError};
 pub use error::{CallError, GatewayDetail, NodeName};
 pub use gateway::{Client, ClientBuilder, ClientError, Timeouts};
+pub use gateway_events::GatewayEventStream;
 pub use members::{DiscoveryError, EndorsementPlan, Member, NodeConfig};
 pub use node::{Orderer, Peer};
 pub use transact::{

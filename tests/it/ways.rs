@@ -5,19 +5,21 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use opssc::chaincode::asset::AssetContract;
+use opssc::client::events::{Checkpoint, Start};
 use opssc::client::profile::ConnectionProfile;
-use opssc::client::{Channel, Client, DiscoveryError, Endorsers, Way};
+use opssc::client::{Channel, Client, DiscoveryError, Endorsers, GatewayEventStream, StreamError, Way};
 use opssc::devnet::{Devnet, Organization};
 use opssc::fabric::block::ValidationCode;
 use opssc::fabric::identity::{OfflineIdentity, SigningIdentity};
 use opssc::fabric::lifecycle::ChaincodeDefinition;
-use opssc::fabric::names::{ChaincodeName, ChannelName, MspId};
+use opssc::fabric::names::{ChaincodeName, ChannelName, MspId, TxId};
 use opssc::fabric::tx::{ChaincodeCall, Invocation};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 fn channel_name() -> ChannelName {
     ChannelName::parse("mychannel").unwrap()
@@ -89,6 +91,56 @@ async fn both_ways_lead_to_the_ledger() {
         let alone = channel.submit(&create("alone"), Endorsers::Own).await.unwrap_err();
         assert!(alone.to_string().ends_with("ENDORSEMENT_POLICY_FAILURE"), "{way:?}: {alone}");
     }
+}
+
+/// The next event's asset and transaction.
+async fn heard(events: &mut GatewayEventStream) -> Result<(String, TxId), StreamError> {
+    let event = tokio::time::timeout(LIMIT, events.next()).await.expect("in time").expect("no end")?;
+    assert_eq!(event.name, "CreateAsset");
+    let asset: serde_json::Value = serde_json::from_slice(&event.payload).unwrap();
+    Ok((asset["ID"].as_str().unwrap().to_owned(), event.tx_id))
+}
+
+#[tokio::test]
+async fn events_of_the_gateway_service_survive_their_peers() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = ChaincodeName::parse("asset").unwrap();
+    let devnet = Devnet::builder(folder.path())
+        .peers_per_organization(2)
+        .channel(channel_name())
+        .native(name.clone(), Arc::new(AssetContract))
+        .batch_timeout(Duration::from_millis(50))
+        .start()
+        .await
+        .unwrap();
+    devnet.deploy_native(&channel_name(), &ChaincodeDefinition::new(name.clone(), "1", 1)).await.unwrap();
+    let channel = user(&devnet);
+    let submit = async |id: &str| channel.submit(&create(id), Endorsers::Majority).await.unwrap();
+    let first = submit("a1").await;
+    let second = submit("a2").await;
+    let mut events = channel.gateway_events(&name, Start::Oldest);
+    assert_eq!(heard(&mut events).await.unwrap(), ("a1".to_owned(), first.tx_id.clone()));
+    assert_eq!(heard(&mut events).await.unwrap(), ("a2".to_owned(), second.tx_id.clone()));
+    let mut newest = channel.gateway_events(&name, Start::Newest);
+    assert_eq!(heard(&mut newest).await.unwrap().0, "a2");
+    let done = Checkpoint { block: first.block, tx_id: Some(first.tx_id) };
+    let mut after = channel.gateway_events(&name, Start::After(done));
+    assert_eq!(heard(&mut after).await.unwrap().0, "a2");
+    // Each peer is away once: whichever they listen to, they have to turn to the other one, at the right place.
+    for (peer, id) in [("peer0.org1", "a3"), ("peer1.org1", "a4")] {
+        devnet.stop_peer(peer).await.unwrap();
+        submit(id).await;
+        for stream in [&mut events, &mut newest, &mut after] {
+            assert_eq!(heard(stream).await.unwrap().0, id, "without {peer}");
+        }
+        devnet.start_peer(peer).await.unwrap();
+        devnet.settled(&channel_name()).await;
+    }
+    // A peer would withhold everything after a transaction that it does not know.
+    let elsewhere = Checkpoint { block: 0, tx_id: Some(TxId::of(b"another", b"channel")) };
+    let mut silent = channel.gateway_events(&name, Start::After(elsewhere));
+    let error = heard(&mut silent).await.unwrap_err();
+    assert!(matches!(error, StreamError::UnknownCheckpoint { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -80,13 +80,8 @@ pub(super) fn invoke(call: &Call) -> Response {
 
 /// Joins the channel that begins with a block.
 fn join(call: &Call, block: Bytes) -> Response {
-    let block = match Block::decode(block) {
-        Ok(block) => block,
-        Err(_) => {
-            return failure(format!(
-                "Failed to reconstruct the genesis block, error unmarshalling Block: {WIRE_FORMAT}"
-            ));
-        }
+    let Ok(block) = Block::decode(block) else {
+        return failure(format!("Failed to reconstruct the genesis block, error unmarshalling Block: {WIRE_FORMAT}"));
     };
     let channel = match channel_of(&block) {
         Ok(channel) => shown(&channel),

@@ -15,7 +15,8 @@ use crate::pb::protos::{self, filtered_transaction::Data};
 pub struct ChaincodeEvent {
     /// The block of the transaction.
     pub block: BlockNumber,
-    /// The transaction's place in its block.
+    /// The transaction's place in its block; of events that a Gateway service tells, which gives no places, the event's
+    /// place among those of the block.
     pub tx_index: usize,
     /// The transaction.
     pub tx_id: TxId,
