@@ -14,6 +14,7 @@ mod deliver;
 mod discovery;
 mod dissemination;
 mod endorser;
+mod every_key;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod gateway;
@@ -55,7 +56,6 @@ use crate::fabric::names::{ChannelName, MspId};
 use crate::pb::common;
 use crate::pb::discovery::discovery_server::DiscoveryServer;
 use crate::pb::gateway::gateway_server::GatewayServer;
-use crate::pb::protos::deliver_server::DeliverServer;
 use crate::pb::protos::endorser_server::EndorserServer;
 use crate::runtime::Workers;
 
@@ -220,9 +220,8 @@ impl Peer {
         let endorser = EndorserServer::new(endorser::Endorsing(Arc::clone(self)))
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        let deliver = DeliverServer::new(deliver::Delivering { peer: Arc::clone(self), workers: workers.clone() })
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let deliver = deliver::Delivering { peer: Arc::clone(self), workers: workers.clone() };
+        let deliver = every_key::EveryKey::new(deliver);
         let gateway =
             gateway::Gatekeeper { peer: Arc::clone(self), topology: Arc::clone(&topology), workers: workers.clone() };
         let gateway = GatewayServer::new(gateway)

@@ -178,6 +178,18 @@ const tests = {
             assert.deepEqual(found.map((block) => block.blockNumber.toNumber()), [1, 2, 3], type);
             side.gateway.disconnect();
         }
+        // The private data of a transaction, as its organization has it.
+        const side = await open(org1);
+        const blocks = collector();
+        await side.on.addBlockListener(blocks.listener, { type: 'private' });
+        await contract.createTransaction('putPrivate').setTransient({ value: Buffer.from('seen') }).submit('both', 's');
+        // The listener may be told of the block before, too.
+        const transactions = (heard) => heard.flatMap((block) => block.getTransactionEvents());
+        const { privateData } = await blocks.until((heard) => transactions(heard).find((one) => one.privateData));
+        const [space] = privateData.ns_pvt_rwset;
+        assert.equal(space.namespace, NAME);
+        assert.deepEqual(space.collection_pvt_rwset.map((set) => set.collection_name), ['both']);
+        side.gateway.disconnect();
     },
 
     async commitEvents() {

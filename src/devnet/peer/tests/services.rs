@@ -51,13 +51,16 @@ async fn qscc_tells_blocks_and_transactions() {
         (&["GetChainInfo"][..], "Incorrect number of arguments, 1"),
         (&["GetChainInfo", "nowhere"], "Invalid chain ID, nowhere"),
         (&["GetBlockByNumber", CHANNEL], "missing 3rd argument for GetBlockByNumber"),
-        (&["GetBlockByNumber", CHANNEL, "x"], "Failed to parse block number with error invalid digit found in string"),
+        (
+            &["GetBlockByNumber", CHANNEL, "x"],
+            "Failed to parse block number with error strconv.ParseUint: parsing \"x\": invalid syntax",
+        ),
         (&["GetBlockByNumber", CHANNEL, "9"], "Failed to get block number 9, error no such block number [9] in index"),
         (
             &["GetTransactionByID", CHANNEL, "t"],
             "Failed to get transaction with id t, error no such transaction ID [t] in index",
         ),
-        (&["GetBlockByHash", CHANNEL, "h"], "Failed to get block hash 68, error no such block hash [68] in index"),
+        (&["GetBlockByHash", CHANNEL, "h"], "Failed to get block hash h, error no such block hash [68] in index"),
         (&["Nothing", CHANNEL, ""], "access denied for [Nothing][ops]: [Unmapped policy for qscc/Nothing]"),
     ] {
         assert_eq!(ask(&net, "qscc", args).await, Err(expected.to_owned()), "for {args:?}");
