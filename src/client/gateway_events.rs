@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
 use super::channel::Channel;
-use super::deliver::{Start, StreamError};
+use super::deliver::{ANSWER, FIRST_WAIT, LONGEST_WAIT, QUIET, Start, StreamError, within};
 use super::error::CallError;
 use super::node::{Peer, note};
 use super::peer_gateway::failed;
@@ -34,14 +34,9 @@ use crate::pb::gateway::{ChaincodeEventsRequest, ChaincodeEventsResponse, Signed
 use crate::pb::orderer::{SeekPosition, SeekSpecified, seek_position::Type as Seek};
 use crate::runtime::retry::Backoff;
 
-/// How long nothing may come before the peer is asked how it is; twice as long each time the ledger grew without events.
-const QUIET: Duration = Duration::from_secs(20);
+/// How long it may be quiet at most before the peer is asked how it is: twice as long each time the ledger grew without
+/// events.
 const LONGEST_QUIET: Duration = Duration::from_mins(10);
-/// How long an answer about the ledger may take.
-const ANSWER: Duration = Duration::from_secs(10);
-/// Waits between rounds over all own peers.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// The events of one chaincode as a Gateway service tells them, without end. Dropping it hangs up.
 ///
@@ -106,7 +101,6 @@ impl From<CallError> for Trouble {
 struct Listener {
     channel: Channel,
     chaincode: ChaincodeName,
-    start: Start,
     /// The next block, once it is known.
     next: Option<BlockNumber>,
     /// What of it is done.
@@ -126,17 +120,16 @@ struct Listener {
 
 impl Listener {
     fn new(channel: Channel, chaincode: ChaincodeName, start: Start) -> Self {
-        let (next, done) = match &start {
+        let (next, done) = match start {
             Start::Oldest => (Some(0), None),
             Start::Newest => (None, None),
-            Start::Number(number) => (Some(*number), None),
-            Start::After(checkpoint) => (Some(checkpoint.block), checkpoint.tx_id.clone()),
+            Start::Number(number) => (Some(number), None),
+            Start::After(checkpoint) => (Some(checkpoint.block), checkpoint.tx_id),
         };
         Self {
             turn: channel.client().preferred_index(),
             channel,
             chaincode,
-            start,
             next,
             done,
             open: None,
@@ -255,7 +248,7 @@ impl Listener {
             let answers = gateway.chaincode_events(signed).await?.into_inner();
             next_of(answers).await
         });
-        tracing::debug!(channel = %self.channel.name(), peer = %peer.name(), start = ?self.start, "listening for events");
+        tracing::debug!(channel = %self.channel.name(), peer = %peer.name(), next = ?self.next, "listening for events");
         Ok(Open { peer, heard, height })
     }
 
@@ -295,12 +288,5 @@ async fn height_of(channel: &Channel, peer: &Peer) -> Result<Option<BlockNumber>
         Ok(height) => Ok(Some(height)),
         Err(CallError::Refused { .. } | CallError::Chaincode { .. }) => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-async fn within<T>(peer: &Peer, answer: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
-    match timeout(ANSWER, answer).await {
-        Ok(answer) => answer,
-        Err(_) => Err(CallError::Deadline { node: peer.node().clone(), waited: ANSWER }),
     }
 }

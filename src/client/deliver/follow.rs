@@ -19,12 +19,12 @@ use crate::pb::protos::deliver_response::Type as Delivered;
 use crate::runtime::retry::Backoff;
 
 /// How long nothing may come before the peer is asked how it is.
-pub(super) const QUIET: Duration = Duration::from_secs(20);
+pub(in crate::client) const QUIET: Duration = Duration::from_secs(20);
 /// How long a block that exists may be under way.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
 /// Waits between rounds over all own peers.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+pub(in crate::client) const FIRST_WAIT: Duration = Duration::from_millis(200);
+pub(in crate::client) const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// Where to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

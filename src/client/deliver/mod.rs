@@ -37,7 +37,9 @@ use crate::pb::common::Block;
 use crate::pb::protos::FilteredBlock;
 
 use follow::Follower;
+pub(super) use follow::{FIRST_WAIT, LONGEST_WAIT, QUIET};
 pub(super) use item::EventBlock;
+pub(super) use source::{ANSWER, within};
 pub use span::{Span, Start};
 
 /// Why nothing is heard from the ledger at the moment. The stream goes on: polled again it tries again.

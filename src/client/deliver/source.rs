@@ -23,7 +23,7 @@ use crate::pb::protos::deliver_response::Type as Delivered;
 const FIRST_BLOCK: Duration = Duration::from_secs(20);
 const FIRST_FILTERED_BLOCK: Duration = Duration::from_secs(5);
 /// How long the answer to a question about the ledger may take.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(in crate::client) const ANSWER: Duration = Duration::from_secs(10);
 
 /// Peers that deliver.
 pub(super) trait Source: Send + Sync + 'static {
@@ -116,7 +116,11 @@ impl Source for OwnPeers {
     }
 }
 
-async fn within<T>(peer: &Peer, answer: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
+/// Waits for an answer about the ledger, not for ever.
+pub(in crate::client) async fn within<T>(
+    peer: &Peer,
+    answer: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
     match tokio::time::timeout(ANSWER, answer).await {
         Ok(answer) => answer,
         Err(_) => Err(CallError::Deadline { node: peer.node().clone(), waited: ANSWER }),
