@@ -1,8 +1,9 @@
-//! What runs: workers under one cancellation tree, retry schedules, durable replacement of files.
+//! What runs: workers under one cancellation tree, retry schedules, durable replacement of files, names to addresses.
 //!
 //! The only room that spawns tasks and replaces files, so that everything that runs can be stopped and everything that
 //! is written survives a crash.
 
+pub(crate) mod dns;
 pub mod durable;
 pub mod retry;
 mod workers;

@@ -21,8 +21,8 @@ use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tower::Service as _;
 
-use super::dns::Resolver;
 use super::{Endpoint, NetError, Tls, certificates};
+use crate::runtime::dns::Resolver;
 
 /// Name lookup and TCP.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -7,7 +7,6 @@
 //!
 //! Source: Fabric 3.1.5 `internal/pkg/comm` (keepalive, message sizes), sample `core.yaml` `peer.keepalive`.
 
-mod dns;
 mod health;
 pub(crate) mod http;
 mod pool;

@@ -12,8 +12,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::RootCertStore;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 
-use super::dns::Resolver;
 use super::{Endpoint, Health, NetError, certificates};
+use crate::runtime::dns::Resolver;
 
 /// Name lookup, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! Names to addresses, without the C library.
 //!
-//! A module of its own because a static binary has no `getaddrinfo`: names are looked up in the hosts file and over
-//! DNS. A machine without `resolv.conf` still has its hosts file, and `localhost` needs neither.
+//! Here, below every room that dials, because a static binary has no `getaddrinfo`: names are looked up in the hosts
+//! file and over DNS. A machine without `resolv.conf` still has its hosts file, and `localhost` needs neither.
 
 use std::future::Future;
 use std::io;
@@ -19,7 +19,7 @@ use hyper_util::client::legacy::connect::dns::Name;
 
 /// Resolves names as the system's configuration says. Clones share their cache.
 #[derive(Clone, Default)]
-pub(super) struct Resolver {
+pub(crate) struct Resolver {
     /// Made when first needed, and anew after a failure: the configuration may have changed.
     current: Arc<Mutex<Option<TokioResolver>>>,
 }
@@ -46,7 +46,8 @@ impl Resolver {
         }
     }
 
-    async fn lookup(self, name: &str) -> io::Result<Vec<IpAddr>> {
+    /// The addresses of `name`, at least one.
+    pub(crate) async fn lookup(self, name: &str) -> io::Result<Vec<IpAddr>> {
         let bare = name.trim_end_matches('.');
         if bare.eq_ignore_ascii_case("localhost") || bare.to_ascii_lowercase().ends_with(".localhost") {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
