@@ -19,6 +19,7 @@ use super::gateway::Client;
 use super::gateway_events::GatewayEventStream;
 use super::lifecycle::OrgLifecycle;
 use super::node::Peer;
+use super::participation::BlockId;
 use super::transact::{self, Committed, Endorsers, Retry, SubmitError, Way};
 use super::turns::first_answer;
 use crate::fabric::block::{Transaction, ValidationCode};
@@ -251,6 +252,33 @@ impl Channel {
             function: "GetBlockByTxID",
             reason: "a block without header".to_owned(),
         })
+    }
+
+    /// A block by its number, as an own peer has it.
+    ///
+    /// Cancel safety: a query has no effect.
+    ///
+    /// # Errors
+    /// [`EvaluateError`].
+    pub async fn block(&self, number: BlockNumber) -> Result<Block, EvaluateError> {
+        let query = self.qscc("GetBlockByNumber").arg(number.to_string());
+        decode("GetBlockByNumber", &self.ask(&query).await?)
+    }
+
+    /// A block, as an own peer has it.
+    ///
+    /// Cancel safety: a query has no effect.
+    ///
+    /// # Errors
+    /// [`EvaluateError`].
+    pub async fn fetch(&self, block: BlockId) -> Result<Block, EvaluateError> {
+        match block {
+            BlockId::Oldest => self.block(0).await,
+            BlockId::Number(number) => self.block(number).await,
+            BlockId::Config => self.config_block().await,
+            // A height of nothing is one of a peer that is only just joining: it says so itself.
+            BlockId::Newest => self.block(self.height().await?.saturating_sub(1)).await,
+        }
     }
 
     /// The newest configuration block that an own peer has.

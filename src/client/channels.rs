@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
+use tokio::time::Instant;
 
 use super::error::{CallError, listed};
 use super::gateway::Client;
 use super::node::{Orderer, Peer};
+use super::participation::BlockId;
 use super::transact::{self, BroadcastError};
 use crate::fabric::block::{Block as Decoded, BlockError, last_config};
 use crate::fabric::names::{BlockNumber, ChannelName};
@@ -21,12 +23,15 @@ use crate::fabric::tx::Invocation;
 use crate::pb::common::{Block, ChannelHeader, Envelope, HeaderType, Payload};
 use crate::pb::orderer::seek_info::{SeekBehavior, SeekErrorResponse};
 use crate::pb::orderer::{SeekInfo, SeekNewest, SeekPosition, SeekSpecified, seek_position::Type as Seek};
-use crate::pb::protos::ChannelQueryResponse;
+use crate::pb::protos::{ChannelQueryResponse, JoinBySnapshotStatus};
+use crate::runtime::retry::Backoff;
 
 /// How long an orderer may take to send one block.
 const FETCH: Duration = Duration::from_secs(30);
 /// How long a peer may take to join: it makes a ledger.
 const JOIN: Duration = Duration::from_mins(2);
+/// How long a peer that has joined may take until it serves the channel.
+const SERVE: Duration = Duration::from_secs(30);
 
 /// Whether there was anything to join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,13 +79,6 @@ impl ChannelError {
     }
 }
 
-/// Which block of a channel.
-#[derive(Clone, Copy)]
-enum Wanted {
-    First,
-    NewestConfig,
-}
-
 impl Client {
     /// The channels that an own peer is in.
     ///
@@ -98,7 +96,8 @@ impl Client {
         list.channels.into_iter().map(name).collect()
     }
 
-    /// Has an own peer join the channel of `block`, its first one. A peer that is in the channel already is left alone.
+    /// Has an own peer join the channel of `block`, its first one, and waits until the peer serves the channel. A peer
+    /// that is in the channel already is left alone.
     ///
     /// Cancel safety: a cancellation ends the wait; the peer may join all the same. Call it again.
     ///
@@ -110,14 +109,57 @@ impl Client {
             return Ok(Joined::Already);
         }
         let invocation = Invocation::new("cscc", "JoinChain").arg(block.encode_to_vec());
-        match self.call(peer, None, &invocation, HeaderType::Config, JOIN).await {
-            Ok(_) => Ok(Joined::New),
+        let joined = match self.call(peer, None, &invocation, HeaderType::Config, JOIN).await {
+            Ok(_) => Joined::New,
             Err(error) => match self.joined_channels(peer).await {
                 // Another caller was faster, or the answer was lost.
-                Ok(joined) if joined.contains(&channel) => Ok(Joined::Already),
-                _ => Err(error.into()),
+                Ok(joined) if joined.contains(&channel) => Joined::Already,
+                _ => return Err(error.into()),
             },
+        };
+        self.served(peer, &channel).await?;
+        Ok(joined)
+    }
+
+    /// Waits until a peer that has joined a channel tells its height.
+    async fn served(&self, peer: &Peer, channel: &ChannelName) -> Result<(), ChannelError> {
+        let channel = self.channel(channel.clone());
+        let end = Instant::now() + SERVE;
+        for wait in Backoff::new(Duration::from_millis(50), Duration::from_secs(1)) {
+            match channel.height_of(peer).await {
+                Ok(_) => break,
+                Err(error) if Instant::now() + wait >= end => return Err(error.into()),
+                Err(error) => tracing::debug!(%error, peer = peer.name(), "peer does not serve the channel yet"),
+            }
+            tokio::time::sleep(wait).await;
         }
+        Ok(())
+    }
+
+    /// Has an own peer join a channel from a snapshot, which lies in a folder on the peer's own machine. The peer works on
+    /// when it has answered: [`snapshot_under_way`](Self::snapshot_under_way) tells until when. It then has the state of
+    /// the snapshot's block, and the blocks after it.
+    ///
+    /// Cancel safety: a cancellation ends the wait; the peer may join all the same.
+    ///
+    /// # Errors
+    /// [`CallError`]; the peer refuses while another snapshot is under way, and where it is in the channel already.
+    pub async fn join_by_snapshot(&self, peer: &Peer, folder: &str) -> Result<(), CallError> {
+        let invocation = Invocation::new("cscc", "JoinBySnapshot").arg(folder.to_owned());
+        self.call(peer, None, &invocation, HeaderType::Config, JOIN).await.map(drop)
+    }
+
+    /// The folder of the snapshot from which an own peer is joining a channel just now.
+    ///
+    /// Cancel safety: a query has no effect.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn snapshot_under_way(&self, peer: &Peer) -> Result<Option<String>, CallError> {
+        let result = self.query(peer, None, &Invocation::new("cscc", "JoinBySnapshotStatus")).await?;
+        let status = JoinBySnapshotStatus::decode(result)
+            .map_err(|error| CallError::Malformed { node: peer.node().clone(), reason: error.to_string() })?;
+        Ok(status.in_progress.then_some(status.bootstrapping_snapshot_dir))
     }
 
     /// The first block of a channel, from an orderer of the connection profile.
@@ -127,7 +169,7 @@ impl Client {
     /// # Errors
     /// [`ChannelError`].
     pub async fn genesis_block(&self, channel: &ChannelName) -> Result<Block, ChannelError> {
-        self.ask_orderers(channel, Wanted::First).await
+        self.fetch_block(channel, BlockId::Oldest).await
     }
 
     /// The newest configuration block of a channel, from an orderer of the connection profile.
@@ -137,7 +179,7 @@ impl Client {
     /// # Errors
     /// [`ChannelError`].
     pub async fn newest_config_block(&self, channel: &ChannelName) -> Result<Block, ChannelError> {
-        self.ask_orderers(channel, Wanted::NewestConfig).await
+        self.fetch_block(channel, BlockId::Config).await
     }
 
     /// Hands an envelope to the orderers of the connection profile until one takes it.
@@ -151,15 +193,23 @@ impl Client {
         transact::broadcast(self, None, envelope).await
     }
 
-    async fn ask_orderers(&self, channel: &ChannelName, wanted: Wanted) -> Result<Block, ChannelError> {
+    /// A block of a channel, from an orderer of the connection profile.
+    ///
+    /// Cancel safety: reading has no effect.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub async fn fetch_block(&self, channel: &ChannelName, wanted: BlockId) -> Result<Block, ChannelError> {
         if self.orderers().is_empty() {
             return Err(ChannelError::NoOrderers);
         }
         let mut failures = Vec::new();
         for orderer in self.orderers() {
             let found = match wanted {
-                Wanted::First => self.fetch(orderer, channel, Some(0)).await,
-                Wanted::NewestConfig => self.fetch_newest_config(orderer, channel).await,
+                BlockId::Oldest => self.fetch(orderer, channel, Some(0)).await,
+                BlockId::Newest => self.fetch(orderer, channel, None).await,
+                BlockId::Number(number) => self.fetch(orderer, channel, Some(number)).await,
+                BlockId::Config => self.fetch_newest_config(orderer, channel).await,
             };
             match found {
                 Ok(block) => return Ok(block),

@@ -9,6 +9,7 @@
 mod channel;
 pub mod channels;
 mod checkpoint;
+mod config_update;
 mod deliver;
 mod discovery;
 mod error;
@@ -29,6 +30,7 @@ mod transact;
 mod turns;
 
 pub use channel::{Channel, EvaluateError};
+pub use config_update::{UpdateError, Updated};
 pub use deliver::{BlockStream, FilteredBlockStream, Flaw, PrivateBlockStream, Span, StreamError};
 pub use error::{CallError, GatewayDetail, NodeName};
 pub use gateway::{Client, ClientBuilder, ClientError, Timeouts};

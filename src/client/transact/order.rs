@@ -53,7 +53,7 @@ impl BroadcastError {
     }
 
     /// Whether the envelope may be ordered in spite of the error.
-    pub(super) fn may_be_ordered(&self) -> bool {
+    pub(in crate::client) fn may_be_ordered(&self) -> bool {
         matches!(self, Self::Unavailable { certain: false, .. })
     }
 }

@@ -1,6 +1,6 @@
 //! Changes of a channel's configuration.
 
-use opssc::client::Client;
+use opssc::client::{Client, UpdateError, Updated};
 use opssc::fabric::names::ChannelName;
 use opssc::fabric::tx::{self, Header, Nonce};
 use opssc::pb::common::{
@@ -39,16 +39,22 @@ pub(super) fn anchor_update(channel: &ChannelName, version: u64) -> ConfigUpdate
     }
 }
 
-/// The update as an envelope that `signer` both agrees to and hands in.
-pub(super) async fn signed(client: &Client, update: &ConfigUpdate) -> Envelope {
+/// The update with the client's signature.
+async fn agreed(client: &Client, update: &ConfigUpdate) -> ConfigUpdateEnvelope {
     let signer = client.signer();
     let bytes = update.encode_to_vec();
     let header = SignatureHeader { creator: signer.creator().clone(), nonce: vec![7; 24].into() }.encode_to_vec();
     let signature = signer.sign(&[header.clone(), bytes.clone()].concat()).await.unwrap();
-    let data = ConfigUpdateEnvelope {
+    ConfigUpdateEnvelope {
         config_update: bytes.into(),
         signatures: vec![ConfigSignature { signature_header: header.into(), signature }],
-    };
+    }
+}
+
+/// The update as an envelope that `client` both agrees to and hands in.
+pub(super) async fn signed(client: &Client, update: &ConfigUpdate) -> Envelope {
+    let signer = client.signer();
+    let data = agreed(client, update).await;
     let name = ChannelName::parse(update.channel_id.clone()).unwrap();
     let header = Header {
         header_type: HeaderType::ConfigUpdate,
@@ -101,4 +107,54 @@ async fn others_do_not() {
     let envelope = signed(&admin, &anchor_update(&unknown, 0)).await;
     let error = format!("{:?}", admin.broadcast(&envelope).await.unwrap_err());
     assert!(error.contains("channel does not exist"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_is_handed_in_once_however_many_try() {
+    let network = Network::start().await;
+    let admin = network.devnet.admin(&org(1)).unwrap();
+    let channel = admin.channel(channel_name());
+    let first = agreed(&admin, &anchor_update(channel.name(), 0)).await;
+
+    // Another organization's executor has the same update and comes at the same time.
+    let other = network.devnet.admin(&org(2)).unwrap().channel(channel_name());
+    let (one, two) = tokio::join!(channel.submit_config_update(&first), other.submit_config_update(&first));
+    let block = one.unwrap().block();
+    assert_eq!(two.unwrap().block(), block);
+    assert_eq!(channel.config().await.unwrap().sequence(), 1);
+
+    let second = agreed(&admin, &anchor_update(channel.name(), 1)).await;
+    let Updated::New { block: newer } = channel.submit_config_update(&second).await.unwrap() else {
+        panic!("the second update is a new one")
+    };
+    assert!(newer > block);
+    // Late repeats are found, the newest and the one before it.
+    assert_eq!(channel.submit_config_update(&second).await.unwrap(), Updated::Already { block: newer });
+    assert_eq!(channel.submit_config_update(&first).await.unwrap(), Updated::Already { block });
+    assert_eq!(channel.config().await.unwrap().sequence(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_cannot_be_is_told_from_one_that_is_late() {
+    let network = Network::start().await;
+    let admin = network.devnet.admin(&org(1)).unwrap();
+    let channel = admin.channel(channel_name());
+
+    let stale = agreed(&admin, &anchor_update(channel.name(), 7)).await;
+    let error = channel.submit_config_update(&stale).await.unwrap_err();
+    assert!(
+        matches!(&error, UpdateError::Refused(refusal) if refusal.to_string().contains("BAD_REQUEST")),
+        "{error:?}"
+    );
+    assert!(!error.is_retryable());
+
+    let unsigned = ConfigUpdateEnvelope { signatures: vec![], ..stale };
+    assert!(matches!(channel.submit_config_update(&unsigned).await, Err(UpdateError::Refused(_))));
+
+    let elsewhere = agreed(&admin, &anchor_update(&ChannelName::parse("elsewhere").unwrap(), 0)).await;
+    assert!(matches!(channel.submit_config_update(&elsewhere).await, Err(UpdateError::OtherChannel { .. })));
+
+    let garbage = ConfigUpdateEnvelope { config_update: vec![0xff; 9].into(), signatures: vec![] };
+    assert!(matches!(channel.submit_config_update(&garbage).await, Err(UpdateError::Malformed { .. })));
+    assert_eq!(channel.config().await.unwrap().sequence(), 0);
 }

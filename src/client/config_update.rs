@@ -1,0 +1,216 @@
+//! Changing a channel's configuration: an update handed in, and seen in force on an own peer.
+//!
+//! A module of its own because an orderer's word is worth little here: a follower takes an update that its leader drops,
+//! and an update that another administrator has handed in already is refused although everything is as it should be.
+//! What counts is a configuration block with these very bytes in it. The update is carried as it was signed and never
+//! encoded again.
+//!
+//! Source: Fabric 3.1.5 `orderer/common/msgprocessor`, `common/configtx`; `fabric-protos/common/configtx.proto`.
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use prost::Message as _;
+
+use super::channel::{Channel, EvaluateError};
+use super::error::CallError;
+use super::events::Start;
+use super::transact::{self, BroadcastError};
+use crate::fabric::block::last_config;
+use crate::fabric::identity::SignError;
+use crate::fabric::names::BlockNumber;
+use crate::pb::common::{Block, ConfigEnvelope, ConfigUpdate, ConfigUpdateEnvelope, Envelope, HeaderType, Payload};
+
+/// How many configuration blocks are looked at when an update was refused: further back nobody asks for one again.
+const LOOK_BACK: usize = 64;
+
+/// How a channel came to have an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Updated {
+    /// It was handed in and is in force since this block.
+    New {
+        /// The configuration block.
+        block: BlockNumber,
+    },
+    /// It had been handed in before, by whomever.
+    Already {
+        /// The configuration block.
+        block: BlockNumber,
+    },
+}
+
+impl Updated {
+    /// The configuration block with the update.
+    pub fn block(self) -> BlockNumber {
+        match self {
+            Self::New { block } | Self::Already { block } => block,
+        }
+    }
+}
+
+/// Why an update is not known to be in force.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpdateError {
+    /// There is no update in it.
+    #[error("not a configuration update: {reason}")]
+    Malformed {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The update is for another channel.
+    #[error("the update is for channel {named:?}, not for {channel}")]
+    OtherChannel {
+        /// The channel that it names.
+        named: String,
+        /// The channel that it was to be handed in for.
+        channel: crate::fabric::names::ChannelName,
+    },
+    /// The orderers refuse it, and it is in none of the last configuration blocks: it is out of date, lacks signatures
+    /// or would make a configuration that is not valid.
+    #[error("the ordering service refuses the update")]
+    Refused(#[source] CallError),
+    /// No orderer took it. Handing in the same again is safe.
+    #[error("the update was not handed in")]
+    NotOrdered(#[source] BroadcastError),
+    /// It may still come into force. Handing in the same again is safe, and finds out.
+    #[error("the update was handed in but is not in force after {waited:?}{}", overtaken(*.superseded))]
+    Undecided {
+        /// How long it was waited for.
+        waited: std::time::Duration,
+        /// Another update that came into force meanwhile, so that this one may be out of date.
+        superseded: Option<BlockNumber>,
+    },
+    /// The own peers do not tell what is in force.
+    #[error("own peers do not tell the configuration of the channel")]
+    Look(#[from] EvaluateError),
+    /// The envelope could not be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+}
+
+impl UpdateError {
+    /// Whether the same may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Undecided { .. } => true,
+            Self::NotOrdered(error) => error.is_retryable(),
+            Self::Look(error) => error.is_retryable(),
+            Self::Malformed { .. } | Self::OtherChannel { .. } | Self::Refused(_) | Self::Sign(_) => false,
+        }
+    }
+}
+
+fn overtaken(superseded: Option<BlockNumber>) -> String {
+    superseded.map_or_else(String::new, |block| format!("; block {block} holds another update"))
+}
+
+impl Channel {
+    /// Hands in an update with the signatures that it has, and waits until an own peer has it in a configuration block.
+    /// One that is in force already, because it was handed in before or by somebody else, is not handed in again.
+    ///
+    /// Cancel safety: a cancellation ends the wait; the update may come into force all the same. Call it again.
+    ///
+    /// # Errors
+    /// [`UpdateError`], which tells whether the update may still come into force.
+    pub async fn submit_config_update(&self, update: &ConfigUpdateEnvelope) -> Result<Updated, UpdateError> {
+        let named = ConfigUpdate::decode(update.config_update.clone())
+            .map_err(|error| UpdateError::Malformed { reason: error.to_string() })?
+            .channel_id;
+        if named != self.name().as_str() {
+            return Err(UpdateError::OtherChannel { named, channel: self.name().clone() });
+        }
+        // In this order: what comes into force between the two is in the block, or follows the height.
+        let height = self.height().await?;
+        let newest = self.config_block().await?;
+        if holds(&newest, &update.config_update) {
+            return Ok(Updated::Already { block: number(&newest) });
+        }
+        let data = Bytes::from(update.encode_to_vec());
+        let envelope = self.client().envelope(HeaderType::ConfigUpdate, self.name(), data).await?;
+        match transact::broadcast(self.client(), Some(self), &envelope).await {
+            Ok(()) => {}
+            Err(BroadcastError::Refused(refusal)) => {
+                return match self.find_update(newest, &update.config_update).await? {
+                    Some(block) => Ok(Updated::Already { block }),
+                    None => Err(UpdateError::Refused(refusal)),
+                };
+            }
+            // Some orderer may have it: only the ledger can tell.
+            Err(error) if error.may_be_ordered() => {
+                tracing::warn!(%error, "no orderer is known to have taken a configuration update; looking for it");
+            }
+            Err(error) => return Err(UpdateError::NotOrdered(error)),
+        }
+        self.see_update(height, &update.config_update).await
+    }
+
+    /// Waits for the update in the blocks from `start` on.
+    async fn see_update(&self, start: BlockNumber, update: &[u8]) -> Result<Updated, UpdateError> {
+        let waited = self.client().shared.timeouts.commit;
+        let mut superseded = None;
+        let seen = tokio::time::timeout(waited, async {
+            let mut blocks = self.blocks(Start::Number(start));
+            while let Some(block) = blocks.next().await {
+                match block {
+                    Ok(block) => match last_update(&block) {
+                        Some(found) if found.config_update == update => return Some(number(&block)),
+                        Some(_) => superseded = Some(number(&block)),
+                        None => {}
+                    },
+                    Err(error) => tracing::debug!(%error, "blocks are not heard while waiting for an update"),
+                }
+            }
+            None
+        })
+        .await;
+        match seen {
+            Ok(Some(block)) => Ok(Updated::New { block }),
+            // A stream without end ended: nothing was seen either.
+            Ok(None) | Err(_) => Err(UpdateError::Undecided { waited, superseded }),
+        }
+    }
+
+    /// Looks for an update in the last configuration blocks, `newest` being the one that is known best.
+    async fn find_update(&self, newest: Block, update: &[u8]) -> Result<Option<BlockNumber>, EvaluateError> {
+        // Whoever was faster may have been so just now.
+        let mut block = self.config_block().await.unwrap_or(newest);
+        for _ in 0..LOOK_BACK {
+            if holds(&block, update) {
+                return Ok(Some(number(&block)));
+            }
+            let Some(before) = number(&block).checked_sub(1) else { return Ok(None) };
+            let before = self.block(before).await?;
+            let malformed = |error: crate::fabric::block::BlockError| EvaluateError::Malformed {
+                function: "GetBlockByNumber",
+                reason: error.to_string(),
+            };
+            let config = last_config(&before).map_err(malformed)?;
+            block = if config == number(&before) { before } else { self.block(config).await? };
+        }
+        Ok(None)
+    }
+}
+
+fn number(block: &Block) -> BlockNumber {
+    block.header.as_ref().map_or(0, |header| header.number)
+}
+
+/// Whether a block brings this update into force.
+fn holds(block: &Block, update: &[u8]) -> bool {
+    last_update(block).is_some_and(|envelope| envelope.config_update == update)
+}
+
+/// The update that a configuration block brings into force. A first block has none.
+fn last_update(block: &Block) -> Option<ConfigUpdateEnvelope> {
+    let [only] = block.data.as_ref()?.data.as_slice() else { return None };
+    let config = ConfigEnvelope::decode(payload(only.clone(), HeaderType::Config)?).ok()?;
+    let update = config.last_update?.encode_to_vec();
+    ConfigUpdateEnvelope::decode(payload(update.into(), HeaderType::ConfigUpdate)?).ok()
+}
+
+/// The data of an envelope of this type.
+fn payload(envelope: Bytes, header_type: HeaderType) -> Option<Bytes> {
+    let payload = Payload::decode(Envelope::decode(envelope).ok()?.payload).ok()?;
+    let header = crate::pb::common::ChannelHeader::decode(payload.header?.channel_header).ok()?;
+    (header.r#type == i32::from(header_type)).then_some(payload.data)
+}
