@@ -194,7 +194,7 @@ impl Peer {
             Ok((first, answers))
         };
         let (first, answers) = within(&self.node, limit, open).await?;
-        let stream = DeliverStream { node: node.clone(), answers };
+        let stream = DeliverStream { node: node.clone(), delivery, answers };
         Ok((stream.judge(first)?, stream))
     }
 
@@ -213,11 +213,14 @@ impl Peer {
 /// An open stream of blocks.
 pub(super) struct DeliverStream {
     node: NodeName,
+    delivery: Delivery,
     answers: Streaming<DeliverResponse>,
 }
 
 impl DeliverStream {
-    /// The next block or filtered block. A status is an error, as is the end: nobody asked for it.
+    /// The next block or filtered block. A status is an error, as is the end: nobody asked for it. Only
+    /// `BAD_REQUEST` in place of a filtered block is handed on: with it a peer passes over a block that it cannot
+    /// filter, and goes on.
     ///
     /// Cancel safety: nothing is lost.
     pub(super) async fn next(&mut self) -> Result<Delivered, CallError> {
@@ -231,11 +234,11 @@ impl DeliverStream {
             source: Box::new(Status::unavailable("the stream of blocks ended")),
         };
         match answer.ok_or_else(ended)?.r#type {
-            Some(Delivered::Status(status)) => Err(CallError::Refused {
-                node: self.node.clone(),
-                status,
-                message: format!("block delivery ended: {}", status_name(status)),
-            }),
+            Some(Delivered::Status(status))
+                if self.delivery != Delivery::Filtered || status != FabricStatus::BadRequest as i32 =>
+            {
+                Err(delivery_ended(&self.node, status))
+            }
             Some(delivered) => Ok(delivered),
             None => Err(malformed(&self.node, "a deliver response of unknown type")),
         }
@@ -305,8 +308,7 @@ impl Orderer {
                         return Ok(Ok(blocks));
                     }
                     Some(OrdererDelivered::Status(status)) => {
-                        let message = format!("block delivery ended: {}", status_name(status));
-                        return Ok(Err(CallError::Refused { node: node.clone(), status, message }));
+                        return Ok(Err(delivery_ended(node, status)));
                     }
                     None => return Err(Status::unavailable("the orderer hung up before the last block")),
                 }
@@ -314,6 +316,12 @@ impl Orderer {
         })
         .await?
     }
+}
+
+/// A node has sent a status where a block was awaited.
+pub(super) fn delivery_ended(node: &NodeName, status: i32) -> CallError {
+    let message = format!("block delivery ended: {}", status_name(status));
+    CallError::Refused { node: node.clone(), status, message }
 }
 
 /// Fabric's name of a status, as its own tools print it.

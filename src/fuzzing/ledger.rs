@@ -52,6 +52,11 @@ pub fn block(input: &[u8]) {
             let _ = action.read_write_set();
         }
     }
+    let lenient = block::filtered_block_leniently("", block.raw());
+    assert!(lenient.filtered_transactions.len() <= block.transactions().len());
+    if let Ok(filtered) = block::filtered_block("", block.raw()) {
+        assert_eq!(filtered, lenient, "nothing is hidden where everything can be read");
+    }
     let Ok(events) = block::chaincode_events(block.raw()) else { return };
     for event in events {
         let transaction = &block.transactions()[event.tx_index];

@@ -224,6 +224,9 @@ fn filtered(case: &Case, block: &Block) -> Finding {
     };
     let expected = case.json("expected.filtered.json");
     compare("filtered", &shown_filtered(&filtered), &expected)?;
+    let ours = block::filtered_block(&filtered.channel_id, block.raw()).map_err(|error| error.to_string())?;
+    same("what we filter", &ours, &filtered)?;
+    same("what we filter leniently", &block::filtered_block_leniently(&filtered.channel_id, block.raw()), &filtered)?;
     let without_payload = |mut event: ChaincodeEvent| {
         event.payload = Bytes::new();
         event

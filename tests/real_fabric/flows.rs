@@ -23,7 +23,7 @@ use crate::consortium::{Consortium, channel_name};
 use crate::network::ports::Port;
 use crate::network::process::Process;
 use crate::network::{Binaries, Consensus, Network, Options, until};
-use crate::program;
+use crate::{program, rubbish};
 
 const CHANNEL: &str = "mychannel";
 const CHAINCODE: &str = "asset";
@@ -56,6 +56,8 @@ pub fn run(test: &str, consensus: Consensus, mutual_tls: bool) {
     timer.done("deployed");
     runtime.block_on(call(&consortium));
     timer.done("called");
+    runtime.block_on(rubbish::pass(&network, &consortium.clients[1].channel(channel_name(CHANNEL)), create));
+    timer.done("passed rubbish");
 
     let listeners = Listeners::start(&runtime, &consortium);
     restart_peers(&mut network, &runtime, &consortium, &listeners);

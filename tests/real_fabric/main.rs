@@ -14,6 +14,7 @@ mod consortium;
 mod flows;
 mod network;
 mod program;
+mod rubbish;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};

@@ -12,7 +12,7 @@ use super::source::Source;
 use super::span::{Span, Start};
 use super::verify::{Doubt, Verifier};
 use crate::client::error::CallError;
-use crate::client::node::Delivery;
+use crate::client::node::{Delivery, delivery_ended};
 use crate::fabric::names::BlockNumber;
 use crate::pb::orderer::{SeekNewest, SeekOldest, SeekSpecified, seek_position::Type as Seek};
 use crate::pb::protos::deliver_response::Type as Delivered;
@@ -50,6 +50,8 @@ pub(super) struct Follower<I, S: Source> {
     open: Option<(S::Peer, S::Open)>,
     /// The block that came with the opening, if it is one that was asked for.
     first: Option<I>,
+    /// Whether the open stream has given anything yet.
+    fruitful: bool,
     /// The own peer whose turn is next.
     turn: usize,
     backoff: Backoff,
@@ -78,6 +80,7 @@ impl<I: Item, S: Source> Follower<I, S> {
             verifier: Verifier::new(span.trust),
             open: None,
             first: None,
+            fruitful: false,
             backoff: Self::backoff(),
             wait: None,
             said,
@@ -119,6 +122,9 @@ impl<I: Item, S: Source> Follower<I, S> {
                     Err(error) => {
                         tracing::debug!(%error, "block delivery interrupted");
                         self.hang_up();
+                        if !self.fruitful {
+                            self.wait = self.backoff.next();
+                        }
                         continue;
                     }
                 },
@@ -149,6 +155,7 @@ impl<I: Item, S: Source> Follower<I, S> {
         // Past the end of numbers nothing comes any more.
         let next = number.checked_add(1).filter(|next| self.stop.is_none_or(|stop| *next <= stop));
         self.backoff = Self::backoff();
+        self.fruitful = true;
         self.position = next.map_or(Position::End, Position::At);
         Ok(item)
     }
@@ -190,11 +197,11 @@ impl<I: Item, S: Source> Follower<I, S> {
 
     /// Opens a stream at `peer`. `Ok(false)`: the peer is behind, and `choosy` wants a better one.
     async fn open_at(&mut self, peer: &S::Peer, choosy: bool) -> Result<bool, CallError> {
-        let at = |number| Seek::Specified(SeekSpecified { number });
+        let at = |number| (Seek::Specified(SeekSpecified { number }), Some(number));
         let mut beyond = false;
-        let seek = match self.position {
-            Position::Oldest => Seek::Oldest(SeekOldest {}),
-            Position::Newest | Position::End => Seek::Newest(SeekNewest {}),
+        let (seek, mut number) = match self.position {
+            Position::Oldest => (Seek::Oldest(SeekOldest {}), Some(0)),
+            Position::Newest | Position::End => (Seek::Newest(SeekNewest {}), None),
             Position::At(0) => at(0),
             Position::At(next) => {
                 let newest = match self.source.height(peer).await {
@@ -216,13 +223,16 @@ impl<I: Item, S: Source> Follower<I, S> {
         let opened = match (self.source.open(peer, I::DELIVERY, seek).await, self.position) {
             // A peer that began with a snapshot may have the first wanted block and not the one before it.
             (Err(CallError::Refused { status: 404, .. }), Position::At(next)) if beyond => {
-                self.source.open(peer, I::DELIVERY, at(next)).await
+                number = Some(next);
+                self.source.open(peer, I::DELIVERY, at(next).0).await
             }
             (opened, _) => opened,
         };
         let (first, stream) = opened?;
+        let first = delivered_or_built::<I, S>(&self.source, peer, first, number).await?;
         self.first = self.take(first, peer)?;
         self.open = Some((peer.clone(), stream));
+        self.fruitful = false;
         self.said.send_replace(true);
         Ok(true)
     }
@@ -261,10 +271,33 @@ impl<I: Item, S: Source> Follower<I, S> {
                 },
             }
         };
+        let number = if let Position::At(next) = self.position { Some(next) } else { None };
+        let delivered = delivered_or_built::<I, S>(&self.source, &peer, delivered, number).await?;
         let item = self.take(delivered, &peer)?;
         self.open = Some((peer, stream));
         Ok(item)
     }
+}
+
+/// What was delivered, or what takes its place where the peer cannot deliver block `number` (its newest where there is
+/// none) in the form that was asked for. Without this nobody would get past a transaction that cannot be taken apart,
+/// and whoever may write can have one ordered.
+async fn delivered_or_built<I: Item, S: Source>(
+    source: &S,
+    peer: &S::Peer,
+    delivered: Delivered,
+    number: Option<BlockNumber>,
+) -> Result<Delivered, CallError> {
+    let Delivered::Status(status) = delivered else { return Ok(delivered) };
+    let number = match number {
+        Some(number) => number,
+        None => source.height(peer).await?.saturating_sub(1),
+    };
+    let block = source.block(peer, number).await?;
+    // Where nothing is wrong with the block, it is the request that the peer does not like.
+    let built = I::in_place_of(source.channel(), &block).ok_or_else(|| delivery_ended(&source.node(peer), status))?;
+    tracing::debug!(channel = %source.channel(), block = number, "the peer cannot filter a block, which is read whole");
+    Ok(built)
 }
 
 /// Whether the ledger grew past `next` without the stream from `peer`.

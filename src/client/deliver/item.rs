@@ -3,8 +3,10 @@
 use bytes::Bytes;
 
 use crate::client::node::Delivery;
-use crate::fabric::block::{BlockError, BlockWithPrivateData, ChaincodeEvent, chaincode_events};
-use crate::fabric::names::BlockNumber;
+use crate::fabric::block::{
+    BlockError, BlockWithPrivateData, ChaincodeEvent, chaincode_events, filtered_block, filtered_block_leniently,
+};
+use crate::fabric::names::{BlockNumber, ChannelName};
 use crate::pb::common::Block;
 use crate::pb::protos::FilteredBlock;
 use crate::pb::protos::deliver_response::Type as Delivered;
@@ -21,6 +23,11 @@ pub(in crate::client) trait Item: Sized + Send + 'static {
 
     /// The block, where there is a whole one.
     fn block(&self) -> Option<&Block>;
+
+    /// What takes the place of `block` where a peer cannot deliver it in this form; `None` when it could have.
+    fn in_place_of(_channel: &ChannelName, _block: &Block) -> Option<Delivered> {
+        None
+    }
 
     /// Whether it can be read as far as the stream promises.
     fn read(&mut self) -> Result<(), BlockError> {
@@ -67,6 +74,11 @@ impl Item for FilteredBlock {
 
     fn block(&self) -> Option<&Block> {
         None
+    }
+
+    fn in_place_of(channel: &ChannelName, block: &Block) -> Option<Delivered> {
+        filtered_block(channel.as_str(), block).err()?;
+        Some(Delivered::FilteredBlock(filtered_block_leniently(channel.as_str(), block)))
     }
 }
 

@@ -12,7 +12,7 @@ use prost::Message as _;
 use crate::client::channel::Channel;
 use crate::client::error::{CallError, NodeName};
 use crate::client::node::{DeliverStream, Delivery, Peer};
-use crate::fabric::names::BlockNumber;
+use crate::fabric::names::{BlockNumber, ChannelName};
 use crate::fabric::tx::Invocation;
 use crate::pb::common::{Block, HeaderType};
 use crate::pb::orderer::seek_info::{SeekBehavior, SeekErrorResponse};
@@ -33,12 +33,16 @@ pub(super) trait Source: Send + Sync + 'static {
     /// All of them; never none, always in the same order.
     fn peers(&self) -> Vec<Self::Peer>;
 
+    /// The channel whose blocks these are.
+    fn channel(&self) -> &ChannelName;
+
     /// Which one to begin with.
     fn first(&self) -> usize;
 
     fn node(&self, peer: &Self::Peer) -> NodeName;
 
-    /// Opens a stream and waits for the first item.
+    /// Opens a stream and waits for the first item: a block, or in place of a filtered one the status `BAD_REQUEST`,
+    /// which says that the peer could not filter it, or that it does not like the request.
     fn open(
         &self,
         peer: &Self::Peer,
@@ -46,7 +50,7 @@ pub(super) trait Source: Send + Sync + 'static {
         from: Seek,
     ) -> impl Future<Output = Result<(Delivered, Self::Open), CallError>> + Send;
 
-    /// Waits for the next item. Cancel safe.
+    /// Waits for the next item, of the same kinds. Cancel safe.
     fn next(open: &mut Self::Open) -> impl Future<Output = Result<Delivered, CallError>> + Send;
 
     /// The number of blocks that the peer has.
@@ -73,6 +77,10 @@ impl Source for OwnPeers {
 
     fn peers(&self) -> Vec<Peer> {
         self.channel.client().peers().to_vec()
+    }
+
+    fn channel(&self) -> &ChannelName {
+        self.channel.name()
     }
 
     fn first(&self) -> usize {

@@ -13,9 +13,10 @@ use super::follow::{Follower, GRACE, QUIET};
 use super::source::Source;
 use super::*;
 use crate::client::node::Delivery;
-use crate::fabric::block::{data_hash, header_hash};
+use crate::fabric::block::{data_hash, filtered_block, header_hash};
 use crate::fabric::config::ChannelConfig;
-use crate::pb::common::{BlockData, BlockHeader};
+use crate::fabric::names::ChannelName;
+use crate::pb::common::{BlockData, BlockHeader, Envelope};
 use crate::pb::orderer::seek_position::Type as Seek;
 use crate::pb::protos::deliver_response::Type as Delivered;
 
@@ -26,6 +27,8 @@ struct Script {
     blocks: Vec<Block>,
     height: BlockNumber,
     reachable: bool,
+    /// It answers every request for filtered blocks like one that makes no sense to it.
+    dislikes: bool,
 }
 
 /// Which peer was asked, and from which block on.
@@ -34,6 +37,7 @@ type Opening = (usize, Option<BlockNumber>);
 #[derive(Clone)]
 struct Peers {
     scripts: Arc<Vec<Script>>,
+    channel: ChannelName,
     opened: Arc<Mutex<Vec<Opening>>>,
 }
 
@@ -43,7 +47,8 @@ fn node(peer: usize) -> NodeName {
 
 impl Peers {
     fn new(scripts: Vec<Script>) -> Self {
-        Self { scripts: Arc::new(scripts), opened: Arc::default() }
+        let channel = ChannelName::parse("trade").unwrap();
+        Self { scripts: Arc::new(scripts), channel, opened: Arc::default() }
     }
 
     fn number(&self, peer: usize, from: &Seek) -> Option<usize> {
@@ -61,14 +66,25 @@ impl Peers {
     fn blocks(&self, span: impl Into<Span>) -> Pin<Box<dyn Stream<Item = Result<Block, StreamError>> + Send>> {
         Follower::<Block, _>::new(self.clone(), span.into(), watch::Sender::new(false)).stream()
     }
+
+    fn filtered(
+        &self,
+        span: impl Into<Span>,
+    ) -> Pin<Box<dyn Stream<Item = Result<FilteredBlock, StreamError>> + Send>> {
+        Follower::<FilteredBlock, _>::new(self.clone(), span.into(), watch::Sender::new(false)).stream()
+    }
 }
 
 impl Source for Peers {
     type Peer = usize;
-    type Open = std::vec::IntoIter<Block>;
+    type Open = std::vec::IntoIter<Delivered>;
 
     fn peers(&self) -> Vec<usize> {
         (0..self.scripts.len()).collect()
+    }
+
+    fn channel(&self) -> &ChannelName {
+        &self.channel
     }
 
     fn first(&self) -> usize {
@@ -79,7 +95,7 @@ impl Source for Peers {
         node(*peer)
     }
 
-    async fn open(&self, peer: &usize, _: Delivery, from: Seek) -> Result<(Delivered, Self::Open), CallError> {
+    async fn open(&self, peer: &usize, delivery: Delivery, from: Seek) -> Result<(Delivered, Self::Open), CallError> {
         let asked = if let Seek::Specified(at) = &from { Some(at.number) } else { None };
         self.opened.lock().unwrap().push((*peer, asked));
         if !self.scripts[*peer].reachable {
@@ -88,14 +104,23 @@ impl Source for Peers {
         let Some(at) = self.number(*peer, &from) else {
             return Err(CallError::Refused { node: node(*peer), status: 404, message: String::new() });
         };
-        let mut blocks = self.scripts[*peer].blocks.clone().into_iter();
-        blocks.by_ref().take(at).for_each(drop);
-        Ok((Delivered::Block(blocks.next().unwrap()), blocks))
+        let shown = |block: &Block| match delivery {
+            Delivery::Filtered => {
+                filtered_block("trade", block).map_or(Delivered::Status(400), Delivered::FilteredBlock)
+            }
+            _ => Delivered::Block(block.clone()),
+        };
+        let script = &self.scripts[*peer];
+        if script.dislikes && delivery == Delivery::Filtered {
+            return Ok((Delivered::Status(400), Vec::new().into_iter()));
+        }
+        let mut delivered = script.blocks[at..].iter().map(shown).collect::<Vec<_>>().into_iter();
+        Ok((delivered.next().unwrap(), delivered))
     }
 
     async fn next(open: &mut Self::Open) -> Result<Delivered, CallError> {
         match open.next() {
-            Some(block) => Ok(Delivered::Block(block)),
+            Some(delivered) => Ok(delivered),
             None => std::future::pending().await,
         }
     }
@@ -129,7 +154,7 @@ fn chain(length: BlockNumber) -> Vec<Block> {
 }
 
 fn peer(blocks: &[Block], height: BlockNumber) -> Script {
-    Script { blocks: blocks.to_vec(), height, reachable: true }
+    Script { blocks: blocks.to_vec(), height, reachable: true, dislikes: false }
 }
 
 fn number(item: Option<Result<Block, StreamError>>) -> BlockNumber {
@@ -225,6 +250,71 @@ async fn a_span_ends_where_it_was_asked_to() {
     assert_eq!(heard(Start::Number(2).until(2)).await, [2]);
     assert_eq!(heard(Start::Newest.until(4)).await, [4]);
     assert_eq!(heard(Start::Number(3).until(2)).await, [0; 0]);
+}
+
+/// A chain in which these blocks hold, beside a good transaction, one that no peer can take apart.
+fn chain_with_rubbish(length: BlockNumber, rubbish: &[BlockNumber]) -> Vec<Block> {
+    let mut chain = chain(length);
+    for number in rubbish {
+        let broken = Envelope { payload: Bytes::from_static(b"\xff\xff"), signature: Bytes::new() };
+        let data = chain[usize::try_from(*number).unwrap()].data.as_mut().unwrap();
+        data.data = vec![broken.encode_to_vec().into(), data.data[0].clone()];
+    }
+    chain
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_that_peers_cannot_filter_is_passed() {
+    // In the middle of a stream, where one begins, many in a row, and as the newest, beside which one waits.
+    for (length, rubbish, start, expected) in [
+        (6, &[3][..], Start::Oldest, 0..6),
+        (6, &[3], Start::Number(3), 3..6),
+        (6, &[0], Start::Oldest, 0..6),
+        (6, &[1, 2, 3, 4], Start::Number(2), 2..6),
+        (6, &[5], Start::Newest, 5..6),
+    ] {
+        let peers = Peers::new(vec![peer(&chain_with_rubbish(length, rubbish), length)]);
+        let begun = Instant::now();
+        let blocks: Vec<_> = peers.filtered(start.clone().until(5)).collect().await;
+        let numbers: Vec<_> = blocks.into_iter().map(|block| block.unwrap().number).collect();
+        assert_eq!(numbers, expected.collect::<Vec<_>>(), "{rubbish:?} from {start:?}");
+        assert_eq!(begun.elapsed(), Duration::ZERO, "nothing to wait for");
+        assert_eq!(peers.opened.lock().unwrap().len(), 1, "the peer goes on by itself");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_of_the_future_is_waited_for_beside_one_that_cannot_be_filtered() {
+    let peers = Peers::new(vec![peer(&chain_with_rubbish(6, &[4, 5]), 6)]);
+    let said = watch::Sender::new(false);
+    let span = Span::from(Start::Number(6));
+    let mut blocks = Follower::<FilteredBlock, _>::new(peers.clone(), span, said.clone()).stream();
+    let day = Duration::from_hours(24);
+    assert!(tokio::time::timeout(day, blocks.next()).await.is_err(), "there is nothing to hear yet");
+    assert!(*said.borrow(), "the stream is open");
+    assert_eq!(*peers.opened.lock().unwrap(), [(0, Some(5))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_dislikes_the_request_is_not_taken_for_one_that_cannot_filter() {
+    let disliking = |blocks: &[Block]| Script { dislikes: true, ..peer(blocks, 4) };
+    let good = chain(4);
+    let peers = Peers::new(vec![disliking(&good), peer(&good, 4)]);
+    let numbers: Vec<_> = peers.filtered(Start::Oldest.until(3)).map(|block| block.unwrap().number).collect().await;
+    assert_eq!(numbers, [0, 1, 2, 3]);
+
+    let peers = Peers::new(vec![disliking(&good)]);
+    let error = peers.filtered(Start::Oldest).next().await.unwrap().unwrap_err();
+    let StreamError::Interrupted { failures } = &error else { panic!("{error:?}") };
+    assert!(matches!(&failures[..], [CallError::Refused { status: 400, .. }]), "{error:?}");
+
+    // Even where nothing can be filtered it is not asked without pause.
+    let peers = Peers::new(vec![disliking(&chain_with_rubbish(4, &[3]))]);
+    let mut blocks = peers.filtered(Start::Number(4));
+    let minute = Duration::from_mins(1);
+    assert!(tokio::time::timeout(minute, blocks.next()).await.is_err(), "there is nothing to hear");
+    let asked = peers.opened.lock().unwrap().len();
+    assert!(asked < 60, "{asked} times in a minute");
 }
 
 fn golden(case: &str) -> Block {

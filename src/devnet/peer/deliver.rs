@@ -6,24 +6,18 @@
 
 use std::sync::Arc;
 
-use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::Peer;
 use super::channel::Guarded;
 use crate::devnet::access::Signed;
 use crate::devnet::deliver::{self, Feed, Render, Responses};
+use crate::fabric::block::filtered_block;
 use crate::fabric::policy;
-use crate::pb::common::{
-    self, Block, BlockMetadataIndex, ChannelHeader, Envelope, HeaderType, Payload, SignaturePolicyEnvelope,
-};
+use crate::pb::common::{self, Block, Envelope, SignaturePolicyEnvelope};
 use crate::pb::protos::deliver_response::Type;
 use crate::pb::protos::deliver_server::Deliver;
-use crate::pb::protos::{
-    self, BlockAndPrivateData, ChaincodeAction, ChaincodeActionPayload, ChaincodeEvent, DeliverResponse, FilteredBlock,
-    FilteredChaincodeAction, FilteredTransaction, FilteredTransactionActions, ProposalResponsePayload, Transaction,
-    TxValidationCode, filtered_transaction,
-};
+use crate::pb::protos::{BlockAndPrivateData, DeliverResponse};
 use crate::runtime::Workers;
 
 /// The resource that whole blocks are.
@@ -61,7 +55,7 @@ impl Render for Filtered {
     type Response = DeliverResponse;
 
     fn block(&self, channel: &str, block: &Block, _: &Signed) -> DeliverResponse {
-        match filtered(channel, block) {
+        match filtered_block(channel, block) {
             Ok(block) => DeliverResponse { r#type: Some(Type::FilteredBlock(block)) },
             Err(error) => {
                 tracing::warn!(%channel, %error, "block cannot be filtered");
@@ -139,50 +133,4 @@ impl Deliver for Delivering {
     ) -> Result<Response<Self::DeliverWithPrivateDataStream>, Status> {
         Ok(Response::new(self.serve(request, BLOCK, WithPrivateData(Arc::clone(&self.peer)))))
     }
-}
-
-/// A block without what chaincodes read, wrote and told.
-pub(super) fn filtered(channel: &str, block: &Block) -> Result<FilteredBlock, prost::DecodeError> {
-    let metadata = block.metadata.as_ref().map(|metadata| metadata.metadata.as_slice()).unwrap_or_default();
-    let codes = metadata.get(BlockMetadataIndex::TransactionsFilter as usize).cloned().unwrap_or_default();
-    let mut filtered = FilteredBlock {
-        channel_id: channel.to_owned(),
-        number: block.header.as_ref().map_or(0, |header| header.number),
-        filtered_transactions: Vec::new(),
-    };
-    let envelopes = block.data.as_ref().map(|data| data.data.as_slice()).unwrap_or_default();
-    for (index, envelope) in envelopes.iter().enumerate() {
-        // An envelope that cannot be read is left out; what is broken further inside breaks the whole, as with Fabric.
-        let Ok(envelope) = Envelope::decode(envelope.clone()) else { continue };
-        let payload = Payload::decode(envelope.payload)?;
-        let Some(header) = payload.header else { continue };
-        let header = ChannelHeader::decode(header.channel_header)?;
-        let code = codes.get(index).map_or(i32::from(TxValidationCode::InvalidOtherReason), |code| i32::from(*code));
-        let data = if header.r#type == i32::from(HeaderType::EndorserTransaction) {
-            let chaincode_actions = actions(&Transaction::decode(payload.data)?)?;
-            let actions = FilteredTransactionActions { chaincode_actions };
-            Some(filtered_transaction::Data::TransactionActions(actions))
-        } else {
-            None
-        };
-        let r#type = header.r#type;
-        let transaction = FilteredTransaction { txid: header.tx_id, r#type, tx_validation_code: code, data };
-        filtered.filtered_transactions.push(transaction);
-    }
-    Ok(filtered)
-}
-
-fn actions(transaction: &Transaction) -> Result<Vec<FilteredChaincodeAction>, prost::DecodeError> {
-    let mut filtered = Vec::new();
-    for action in &transaction.actions {
-        let Some(action) = ChaincodeActionPayload::decode(action.payload.clone())?.action else { continue };
-        let payload = ProposalResponsePayload::decode(action.proposal_response_payload)?;
-        let action = ChaincodeAction::decode(payload.extension)?;
-        let event = protos::ChaincodeEvent::decode(action.events)?;
-        if !event.chaincode_id.is_empty() {
-            let event = ChaincodeEvent { payload: bytes::Bytes::new(), ..event };
-            filtered.push(FilteredChaincodeAction { chaincode_event: Some(event) });
-        }
-    }
-    Ok(filtered)
 }

@@ -8,6 +8,7 @@
 
 mod code;
 mod events;
+mod filtered;
 mod hash;
 mod metadata;
 mod private;
@@ -18,6 +19,7 @@ use prost::Message as _;
 
 pub use code::ValidationCode;
 pub use events::{ChaincodeEvent, chaincode_events, filtered_events};
+pub use filtered::{filtered_block, filtered_block_leniently};
 pub use hash::{data_hash, header_der, header_hash};
 pub use metadata::{BlockSignature, commit_hash, last_config, signatures};
 pub use private::{BlockWithPrivateData, PrivateWrite};

@@ -1,17 +1,24 @@
 //! Requests that nobody should send.
 
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use opssc::client::events::Start;
 use opssc::client::net::{Connection, Pool};
 use opssc::client::profile::ConnectionProfile;
-use opssc::client::{Channel, Client};
-use opssc::fabric::identity::SigningIdentity;
-use opssc::pb::common::Envelope;
+use opssc::client::{Channel, Client, Way};
+use opssc::fabric::block::ValidationCode;
+use opssc::fabric::identity::{Signer as _, SigningIdentity};
+use opssc::fabric::tx::{Header, Nonce, envelope};
+use opssc::pb::common::{Envelope, HeaderType};
 use opssc::pb::discovery::SignedRequest;
 use opssc::pb::discovery::discovery_client::DiscoveryClient;
 use opssc::pb::orderer::atomic_broadcast_client::AtomicBroadcastClient;
 use opssc::pb::protos::SignedProposal;
 use opssc::pb::protos::deliver_client::DeliverClient;
 use opssc::pb::protos::endorser_client::EndorserClient;
-use std::sync::Arc;
 
 use super::{Network, channel_name, create, org, read, submit};
 
@@ -67,6 +74,42 @@ async fn rubbish_is_answered_and_does_no_harm() {
         assert!(answer.is_some(), "every request gets a status");
     }
     submit(&network.user(1), &create("a1")).await.unwrap();
+}
+
+/// Any writer can have it ordered, and a peer that cannot take a transaction apart does not filter its block.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_none_hides_nothing_after_it() {
+    let network = Network::with_asset("").await;
+    let (_pool, _, orderer) = connections(&network);
+    let signer = SigningIdentity::load_msp(org(1), &network.devnet.organizations()[0].admin_msp).unwrap();
+    let user = network.user(2);
+    let mut blocks = user.filtered_blocks(Start::Oldest);
+    for (number, way) in [(1, Way::Direct), (2, Way::Gateway)] {
+        let header = Header {
+            header_type: HeaderType::EndorserTransaction,
+            channel: Some(&channel_name()),
+            creator: signer.creator(),
+            nonce: Nonce([number; 24]),
+            time: SystemTime::now().into(),
+            tls_cert_hash: None,
+        };
+        let rubbish = envelope(&header, Bytes::from_static(b"\xff\xffno transaction"));
+        let envelopes = futures_util::stream::iter([rubbish.sign(&signer).await.unwrap()]);
+        let mut ordering = AtomicBroadcastClient::new(orderer.channel());
+        let answer = ordering.broadcast(envelopes).await.unwrap().into_inner().message().await.unwrap().unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let mut find = async |tx_id: &str| loop {
+            let block = blocks.next().await.unwrap().unwrap();
+            if let Some(found) = block.filtered_transactions.into_iter().find(|found| found.txid == tx_id) {
+                return (block.number, ValidationCode::from(found.tx_validation_code), found.data);
+            }
+        };
+        let (_, code, data) = find(rubbish.tx_id().as_str()).await;
+        assert!(!code.is_valid() && data.is_none(), "{code}");
+        let committed = submit(&user.clone().by(way), &create(&format!("a{number}"))).await.unwrap();
+        let (block, code, _) = find(committed.tx_id.as_str()).await;
+        assert_eq!((block, code), (committed.block, ValidationCode::Valid));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,9 +7,8 @@ use tonic::Request;
 
 use super::kit::{CHANNEL, Net, OTHER_CHANNEL, net};
 use crate::chaincode::asset::AssetContract;
-use crate::devnet::peer::deliver::filtered;
 use crate::devnet::peer::discovery::Discovering;
-use crate::fabric::block::Block;
+use crate::fabric::block::{Block, filtered_block};
 use crate::fabric::identity::{Signer as _, SigningIdentity};
 use crate::fabric::tx::Invocation;
 use crate::pb::common::{BlockchainInfo, Config};
@@ -127,7 +126,7 @@ async fn filtered_blocks_tell_events_without_payloads() {
     let create = create.into_iter().fold(Invocation::new("asset", "CreateAsset"), Invocation::arg);
     let (tx_id, _) = net.submit(&[0, 1], &create).await.unwrap();
     let ledger = net.ledger(0, CHANNEL);
-    let block = filtered(CHANNEL, &ledger.block(4).unwrap()).unwrap();
+    let block = filtered_block(CHANNEL, &ledger.block(4).unwrap()).unwrap();
     assert_eq!((block.channel_id.as_str(), block.number), (CHANNEL, 4));
     let transaction = &block.filtered_transactions[0];
     assert_eq!((transaction.txid.as_str(), transaction.tx_validation_code), (tx_id.as_str(), 0));
@@ -135,7 +134,7 @@ async fn filtered_blocks_tell_events_without_payloads() {
     let event = actions.chaincode_actions[0].chaincode_event.as_ref().unwrap();
     assert_eq!((event.chaincode_id.as_str(), event.event_name.as_str()), ("asset", "CreateAsset"));
     assert_eq!((event.tx_id.as_str(), event.payload.len()), (tx_id.as_str(), 0));
-    let genesis = filtered(CHANNEL, &ledger.block(0).unwrap()).unwrap();
+    let genesis = filtered_block(CHANNEL, &ledger.block(0).unwrap()).unwrap();
     assert!(genesis.filtered_transactions[0].data.is_none());
 }
 
