@@ -19,11 +19,16 @@ pub(super) struct Metadata {
 impl Metadata {
     /// Reads it as the peers do: keys in any letter case, unknown ones ignored, `null` as if absent.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, PackageError> {
-        let text = without_lone_surrogates(&String::from_utf8_lossy(bytes));
+        let text = parsable(bytes);
         serde_json::from_str::<Option<Self>>(&text)
             .map(Option::unwrap_or_default)
             .map_err(|error| PackageError::Json { name: super::METADATA, reason: error.to_string() })
     }
+}
+
+/// JSON with what Go's parser lets pass and ours does not replaced, as Go replaces it.
+pub(super) fn parsable(bytes: &[u8]) -> String {
+    without_lone_surrogates(&String::from_utf8_lossy(bytes))
 }
 
 /// Go takes the escape of half a character for U+FFFD; the parser here refuses it.
@@ -101,4 +106,20 @@ pub(super) fn opssc(kind: &str, label: &Label) -> String {
     let written = Written { r#type: kind, label: label.as_str() };
     // Strings always have a JSON form.
     format!("{}\n", serde_json::to_string(&written).unwrap_or_default())
+}
+
+/// The form that the `peer` command writes: one line, without its end, `&`, `<` and `>` escaped as Go does.
+pub(super) fn peer(path: &str, kind: &str, label: &Label) -> String {
+    #[derive(Serialize)]
+    struct Written<'a> {
+        path: &'a str,
+        r#type: &'a str,
+        label: &'a str,
+    }
+    let written = Written { path, r#type: kind, label: label.as_str() };
+    // Strings always have a JSON form. What is escaped stands inside of strings only.
+    let json = serde_json::to_string(&written).unwrap_or_default();
+    let escapes =
+        [('&', "\\u0026"), ('<', "\\u003c"), ('>', "\\u003e"), ('\u{2028}', "\\u2028"), ('\u{2029}', "\\u2029")];
+    escapes.iter().fold(json, |json, (char, escape)| json.replace(*char, escape))
 }

@@ -1,7 +1,9 @@
 //! Chaincode packages: made reproducibly, read without belief.
 //!
 //! A package is a `tar.gz` of `metadata.json` and `code.tar.gz`; its ID is the label and the SHA-256 of its bytes, so
-//! everything that could vary (times, owners, order, the compressor's mood) is fixed here.
+//! everything that could vary (times, owners, order, the compressor's mood) is fixed here. [`package`] makes one of
+//! [`Sources`], with the contents that the `peer` command would give it; what is compressed is compressed otherwise, so
+//! IDs differ from those of the `peer` command.
 //!
 //! Reading takes the input for hostile: bounded size, bounded number of entries, regular files only.
 //!
@@ -9,7 +11,14 @@
 
 mod archive;
 pub mod ccaas;
+mod folder;
+mod golang;
+mod gzip;
+mod header;
 mod metadata;
+mod pack;
+pub mod sources;
+mod statedb;
 mod tar;
 
 use std::collections::BTreeMap;
@@ -18,7 +27,10 @@ use std::fmt;
 use bytes::Bytes;
 
 pub use archive::Limits;
+pub use pack::PackError;
+pub use statedb::check_metadata_file;
 
+use self::sources::SourceTree;
 use crate::fabric::names::{Label, NameError, PackageId};
 
 const METADATA: &str = "metadata.json";
@@ -65,6 +77,95 @@ pub enum PackageError {
     Label(#[from] NameError),
 }
 
+/// A language whose sources can be packaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Language {
+    /// Go, as a module or in GOPATH layout.
+    Golang,
+    /// JavaScript, also what TypeScript was compiled to.
+    Node,
+    /// Java sources, or what Maven and Gradle find.
+    Java,
+}
+
+impl Language {
+    /// The language of a chaincode type, in any letter case.
+    ///
+    /// # Errors
+    /// [`PackError::Language`] for types that are not packaged from sources.
+    pub fn parse(kind: &str) -> Result<Self, PackError> {
+        let all = [Self::Golang, Self::Node, Self::Java];
+        let found = all.into_iter().find(|language| language.as_str().eq_ignore_ascii_case(kind));
+        found.ok_or_else(|| PackError::Language { kind: kind.chars().take(80).collect() })
+    }
+
+    /// The type as Fabric writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Golang => "golang",
+            Self::Node => "node",
+            Self::Java => "java",
+        }
+    }
+}
+
+/// What is to be packaged.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// The tree, which may hold more than the chaincode: the go.mod of a Go chaincode may be above it.
+    pub tree: &'a dyn SourceTree,
+    /// The folder of the chaincode in the tree; empty for its root.
+    pub path: &'a str,
+    /// What metadata.json says about the path.
+    ///
+    /// For Node.js and Java it is written as it is and peers do not read it. A Go module is written with its own import
+    /// path instead; outside of modules this is the import path of the folder, such as `example.com/repository/folder`.
+    pub metadata_path: &'a str,
+}
+
+impl fmt::Debug for Sources<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources")
+            .field("path", &self.path)
+            .field("metadata_path", &self.metadata_path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Packages sources. The same files give the same bytes on every machine, whatever their owners, times, modes and order.
+///
+/// `limits` hold for what is packed: the sum of all files, and their number.
+///
+/// # Errors
+/// [`PackError`].
+pub fn package(
+    language: Language,
+    label: &Label,
+    sources: &Sources<'_>,
+    limits: &Limits,
+) -> Result<Package, PackError> {
+    package_as(language, language.as_str(), label, sources, limits)
+}
+
+/// As [`package`], with the type written otherwise in metadata.json: the `peer` command writes it as it was typed.
+///
+/// # Errors
+/// [`PackError`].
+pub fn package_as(
+    language: Language,
+    kind: &str,
+    label: &Label,
+    sources: &Sources<'_>,
+    limits: &Limits,
+) -> Result<Package, PackError> {
+    let (items, path) = match language {
+        Language::Golang => golang::items(sources, limits)?,
+        Language::Node => (folder::items(sources, &folder::NODE, limits)?, sources.metadata_path.to_owned()),
+        Language::Java => (folder::items(sources, &folder::JAVA, limits)?, sources.metadata_path.to_owned()),
+    };
+    pack::pack(sources.tree, &pack::Packing { kind, path: &path, label, limits }, &items)
+}
+
 /// A chaincode package.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Package {
@@ -72,7 +173,6 @@ pub struct Package {
     label: Label,
     kind: String,
     path: String,
-    code: Bytes,
     bytes: Bytes,
 }
 
@@ -103,7 +203,6 @@ impl Package {
             label: label.clone(),
             kind: kind.to_owned(),
             path: String::new(),
-            code: code.into(),
             bytes,
         })
     }
@@ -116,26 +215,21 @@ impl Package {
     pub fn read(bytes: impl Into<Bytes>) -> Result<Self, PackageError> {
         let bytes = bytes.into();
         let mut metadata = None;
-        let mut code = None;
+        let mut code = false;
         archive::unpack(&bytes, &Limits::default(), |name, contents| {
             match name {
                 METADATA => metadata = Some(metadata::Metadata::parse(&contents)?),
-                CODE => code = Some(contents),
+                CODE => code = true,
                 _ => {}
             }
             Ok(())
         })?;
         let metadata = metadata.ok_or(PackageError::Missing { name: METADATA })?;
-        let code = code.ok_or(PackageError::Missing { name: CODE })?;
+        if !code {
+            return Err(PackageError::Missing { name: CODE });
+        }
         let label = Label::parse(metadata.label)?;
-        Ok(Self {
-            id: PackageId::of(&label, &bytes),
-            label,
-            kind: metadata.kind,
-            path: metadata.path,
-            code: code.into(),
-            bytes,
-        })
+        Ok(Self { id: PackageId::of(&label, &bytes), label, kind: metadata.kind, path: metadata.path, bytes })
     }
 
     /// The ID under which peers install it.
@@ -163,9 +257,19 @@ impl Package {
         &self.bytes
     }
 
-    /// The code package inside, packed.
-    pub fn code(&self) -> &Bytes {
-        &self.code
+    /// The code package inside, packed. It is unpacked anew with each call.
+    ///
+    /// # Errors
+    /// [`PackageError`] when it cannot be unpacked within the limits.
+    pub fn code(&self) -> Result<Bytes, PackageError> {
+        let mut code = None;
+        archive::unpack(&self.bytes, &Limits::default(), |name, contents| {
+            if name == CODE {
+                code = Some(contents);
+            }
+            Ok(())
+        })?;
+        code.map(Bytes::from).ok_or(PackageError::Missing { name: CODE })
     }
 
     /// The files of the package itself with their names, in order.
@@ -187,7 +291,7 @@ impl Package {
     /// [`PackageError`] when it cannot be unpacked within the limits.
     pub fn code_files(&self) -> Result<BTreeMap<String, Bytes>, PackageError> {
         let mut files = BTreeMap::new();
-        archive::unpack(&self.code, &Limits::default(), |name, contents| {
+        archive::unpack(&self.code()?, &Limits::default(), |name, contents| {
             files.insert(name.to_owned(), contents.into());
             Ok(())
         })?;
