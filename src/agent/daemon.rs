@@ -16,6 +16,7 @@ use super::config::{Problem, Settings, SettingsError};
 use super::handlers::{ChaincodeEvents, ChannelEvents};
 use super::http::{Health, Listener, Service};
 use super::listen::Listening;
+use super::metrics::Metrics;
 use super::progress::Reporter;
 use super::text;
 
@@ -103,6 +104,7 @@ pub struct Agent {
     settings: Settings,
     client: Client,
     reporter: Arc<dyn Reporter>,
+    metrics: Arc<Metrics>,
     service: Service,
     health: Arc<Health>,
 }
@@ -123,7 +125,7 @@ impl Agent {
             folder: settings.checkpoint_dir.display().to_string(),
             source,
         })?;
-        Ok(Self { settings, client, reporter: Arc::new(()), service, health: Arc::default() })
+        Ok(Self { settings, client, reporter: Arc::new(()), metrics: Arc::default(), service, health: Arc::default() })
     }
 
     /// Has `reporter` told every step.
@@ -133,7 +135,12 @@ impl Agent {
         self
     }
 
-    /// Where `/healthz` is served.
+    /// What `/metrics` answers from.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    /// Where `/healthz` and `/metrics` are served.
     pub fn service_address(&self) -> SocketAddr {
         self.service.address()
     }
@@ -151,17 +158,17 @@ impl Agent {
     /// # Cancel safety
     /// Dropping it stops nothing that was spawned: use `stop`.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AgentError> {
-        let Self { settings, client, reporter, service, health } = self;
+        let Self { settings, client, reporter, metrics, service, health } = self;
         let msp_id = settings.msp_id.clone();
         tracing::info!(org = %msp_id, address = %service.address(), channel = %settings.ops_channel, "agent started");
         if settings.servers.launch_from_agent {
             tracing::warn!(
                 "CC_SERVER_LAUNCH_FROM_AGENT is true, but this agent launches no chaincode servers: proposals of type \
-                 ccaas will be acknowledged as failure; run the servers and set it to false"
+                 ccaas and k8s will be acknowledged as failure; run the servers and set it to false"
             );
         }
         let workers = Workers::new();
-        workers.spawn_to_end("http", service.serve(Arc::clone(&health), workers.token()));
+        workers.spawn_to_end("http", service.serve(Arc::clone(&health), Arc::clone(&metrics), workers.token()));
 
         let ops = client.channel(settings.ops_channel.clone());
         let listening = |contract: &crate::fabric::names::ChaincodeName, listener| Listening {
@@ -177,8 +184,9 @@ impl Agent {
             client: client.clone(),
             ledger: ChaincodeOps::new(ops.clone(), settings.chaincode_ops.clone()),
             servers: settings.servers.clone(),
+            sources: settings.sources.clone(),
             encoding: settings.definition_encoding,
-            reporter,
+            reporter: Arc::new(vec![metrics, reporter]),
             stop: workers.token(),
         });
         let channels = ChannelOps::new(ops.clone(), settings.channel_ops.clone());

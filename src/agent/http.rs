@@ -1,4 +1,4 @@
-//! What the agent tells about itself over HTTP: `GET /healthz`.
+//! What the agent tells about itself over HTTP: `GET /healthz`, and counters at `GET /metrics`.
 //!
 //! Healthy means that the events of both contracts are being listened to; without them an agent is deaf, however well
 //! its process lives. Binds in a step of its own, so that a port which is taken is known before anything else starts.
@@ -9,11 +9,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, StatusCode};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use super::metrics::Metrics;
 
 /// Whether the agent listens to its two contracts.
 #[derive(Debug)]
@@ -91,8 +94,9 @@ impl Service {
     ///
     /// # Cancel safety
     /// Dropping it closes the listener; answers under way are cut off.
-    pub async fn serve(self, health: Arc<Health>, stop: CancellationToken) -> io::Result<()> {
-        let router = Router::new().route("/healthz", get(healthz)).with_state(health);
+    pub async fn serve(self, health: Arc<Health>, metrics: Arc<Metrics>, stop: CancellationToken) -> io::Result<()> {
+        let health = Router::new().route("/healthz", get(healthz)).with_state(health);
+        let router = health.merge(Router::new().route("/metrics", get(counters)).with_state(metrics));
         axum::serve(self.listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
     }
 }
@@ -101,15 +105,20 @@ async fn healthz(State(health): State<Arc<Health>>) -> (StatusCode, &'static str
     if health.is_good() { (StatusCode::OK, "OK") } else { (StatusCode::INTERNAL_SERVER_ERROR, "NG") }
 }
 
+async fn counters(State(metrics): State<Arc<Metrics>>) -> ([(HeaderName, &'static str); 1], String) {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.text())
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
-    async fn ask(address: SocketAddr) -> String {
+    async fn ask(address: SocketAddr, path: &str) -> String {
         let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
-        connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await.unwrap();
         answer
@@ -127,13 +136,16 @@ mod tests {
                 (Listener::ChaincodeOps, false, "500"),
             ] {
                 health.set(listener, listening);
-                let answer = ask(address).await;
+                let answer = ask(address, "/healthz").await;
                 assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{listener:?} {listening}: {answer}");
                 assert!(answer.ends_with(if expected == "200" { "OK" } else { "NG" }), "{answer}");
             }
+            let answer = ask(address, "/metrics").await;
+            assert!(answer.contains("\nopssc_package_id_differences_total 0\n"), "{answer}");
             stop.cancel();
         };
-        let (served, ()) = tokio::join!(service.serve(Arc::clone(&health), stop.clone()), asking);
+        let serving = service.serve(Arc::clone(&health), Arc::default(), stop.clone());
+        let (served, ()) = tokio::join!(serving, asking);
         served.unwrap();
     }
 }

@@ -4,13 +4,18 @@
 //! organization's own peers, and tells the ledger how it went. Everything that it does may be done again: an event that
 //! comes twice or a restart at any point reaches the same end.
 
+pub mod allow;
+pub mod build;
 mod chaincode_ops;
+mod comparison;
 pub mod config;
 mod daemon;
 mod handlers;
 pub mod http;
+mod images;
 mod listen;
 pub mod low_water;
+pub mod metrics;
 mod plan;
 pub mod progress;
 mod standing;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::fabric::lifecycle::ChaincodeDefinition;
 use crate::fabric::names::{ChaincodeName, ChannelName, Label};
 use crate::fabric::policy::DefinitionEncoding;
-use crate::opssc::chaincode_ops::{PackageType, Proposal};
+use crate::opssc::chaincode_ops::{ChaincodePackage, Proposal};
 use crate::pb::protos::CollectionConfigPackage;
 
 use super::text;
@@ -24,8 +24,8 @@ pub(super) struct Plan {
     pub(super) definition: ChaincodeDefinition,
     /// The package's label.
     pub(super) label: Label,
-    /// What to package.
-    pub(super) package_type: PackageType,
+    /// What to package, in the proposal's own words: checked by who makes use of them.
+    pub(super) package: ChaincodePackage,
 }
 
 impl Plan {
@@ -45,7 +45,7 @@ impl Plan {
         definition.init_required = proposed.init_required;
         definition.validation_parameter = endorsement_policy(&proposed.validation_parameter, encoding)?;
         definition.collections = collections(&proposed.collections, encoding)?;
-        Ok(Self { channel, definition, label, package_type: proposal.chaincode_package.package_type.clone() })
+        Ok(Self { channel, definition, label, package: proposal.chaincode_package.clone() })
     }
 
     /// The chaincode's name.

@@ -14,8 +14,12 @@ use super::task::Kind;
 /// One step of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// Compare the proposal with what is committed.
+    /// Compare the proposal with what is committed, and with what this organization deploys.
     Validate,
+    /// Get the sources out of their repository.
+    Fetch,
+    /// Make JavaScript of TypeScript.
+    Build,
     /// Make the package.
     Package,
     /// Install the package on a peer.
@@ -33,10 +37,26 @@ pub enum Step {
 }
 
 impl Step {
+    /// All steps, in the order in which they are taken.
+    pub const ALL: [Self; 10] = [
+        Self::Validate,
+        Self::Fetch,
+        Self::Build,
+        Self::Package,
+        Self::Install,
+        Self::Approve,
+        Self::Acknowledge,
+        Self::CheckReadiness,
+        Self::Commit,
+        Self::Notify,
+    ];
+
     /// The step in words.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Validate => "Validate proposal",
+            Self::Fetch => "Fetch sources",
+            Self::Build => "Build chaincode",
             Self::Package => "Package chaincode",
             Self::Install => "Install chaincode",
             Self::Approve => "Approve definition",
@@ -54,6 +74,28 @@ impl fmt::Display for Step {
     }
 }
 
+/// How a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// As it should.
+    Done,
+    /// With a failure that was told to the ledger.
+    Failed,
+    /// There was nothing to do.
+    Skipped,
+}
+
+impl Verdict {
+    /// The verdict in a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -67,6 +109,25 @@ pub enum Happening {
     Resumed,
     /// A step begins.
     Started(Step),
+    /// A step that takes long is under way.
+    Advanced {
+        /// The step.
+        step: Step,
+        /// How far it is, in a few words.
+        detail: String,
+    },
+    /// Sources were fetched.
+    Fetched {
+        /// How many objects came from the repository's server.
+        objects: u64,
+        /// How many bytes they took on the way.
+        bytes: u64,
+    },
+    /// Organizations acknowledged different packages of the same sources. Nothing is stopped by it.
+    PackagesDiffer {
+        /// Which package by whom.
+        packages: String,
+    },
     /// A step is done.
     Finished {
         /// The step.
@@ -94,6 +155,8 @@ pub enum Happening {
     },
     /// The task ended.
     Ended {
+        /// How.
+        verdict: Verdict,
         /// In a few words.
         outcome: String,
         /// How long the whole task took.
@@ -124,6 +187,11 @@ impl Progress {
             Happening::EventReceived { event } => tracing::info!(event, "event received"),
             Happening::Resumed => tracing::info!("taking up an unfinished task"),
             Happening::Started(step) => tracing::debug!(%step, peer, "step started"),
+            Happening::Advanced { step, detail } => tracing::info!(%step, detail, "step is under way"),
+            Happening::Fetched { objects, bytes } => tracing::debug!(objects, bytes, "sources fetched"),
+            Happening::PackagesDiffer { packages } => {
+                tracing::warn!(packages, "organizations acknowledged different packages of the same sources");
+            }
             Happening::Finished { step, elapsed, detail } => {
                 tracing::info!(%step, peer, ?elapsed, detail, "step finished");
             }
@@ -131,7 +199,7 @@ impl Progress {
                 tracing::warn!(%step, peer, ?again_in, error, "step failed and will be tried again");
             }
             Happening::Refused { step, error } => tracing::error!(%step, peer, error, "step was refused"),
-            Happening::Ended { outcome, elapsed } => tracing::info!(outcome, ?elapsed, "task ended"),
+            Happening::Ended { outcome, elapsed, .. } => tracing::info!(outcome, ?elapsed, "task ended"),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::text;
 /// Which of the two tasks of a chaincode proposal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// Validate, package, install, approve, acknowledge: what every organization of the channel does.
+    /// Validate, fetch, build, package, install, approve, acknowledge: what every organization of the channel does.
     PrepareToDeploy,
     /// Check readiness, commit, notify: what the organization does whose acknowledgement was the last.
     Deploy,
@@ -68,11 +68,26 @@ pub enum Ending {
     Skipped(String),
 }
 
+/// How the package of a proposal comes about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// It is written out of the settings: no sources.
+    Written,
+    /// The sources are packaged as they are.
+    Sources,
+    /// The sources are built first.
+    Built,
+}
+
 /// Where a task stands: what is to be done next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// Is the proposal one that can be carried out, and now?
     Validating,
+    /// Get the sources.
+    Fetching(Route),
+    /// Make of the sources what is packaged.
+    Building,
     /// Make the package.
     Packaging,
     /// Put this package on every own peer.
@@ -92,8 +107,12 @@ pub enum State {
 /// What came out of the work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// The proposal can be carried out.
-    Valid,
+    /// The proposal can be carried out, on this route.
+    Valid(Route),
+    /// The sources are there.
+    Fetched,
+    /// What is packaged is there.
+    Built,
     /// The package was made.
     Packaged(PackageId),
     /// Every own peer has the package.
@@ -134,7 +153,10 @@ impl State {
     #[must_use]
     pub fn next(self, input: Input) -> Self {
         match (self, input) {
-            (Self::Validating, Input::Valid) => Self::Packaging,
+            (Self::Validating, Input::Valid(Route::Written)) => Self::Packaging,
+            (Self::Validating, Input::Valid(route)) => Self::Fetching(route),
+            (Self::Fetching(Route::Built), Input::Fetched) => Self::Building,
+            (Self::Fetching(_), Input::Fetched) | (Self::Building, Input::Built) => Self::Packaging,
             (Self::Packaging, Input::Packaged(package)) => Self::Installing(package),
             (Self::Installing(package), Input::Installed) => Self::Approving(package),
             (Self::Approving(package), Input::Approved) => Self::Reporting(Report::Prepared(package)),
@@ -158,6 +180,9 @@ mod tests {
         PackageId::parse(format!("asset-1:{}", "0".repeat(64))).unwrap()
     }
 
+    /// Straight to the package.
+    const VALID: Input = Input::Valid(Route::Written);
+
     #[track_caller]
     fn check(kind: Kind, inputs: Vec<Input>, expected: &State) {
         let shown = format!("{inputs:?}");
@@ -167,16 +192,34 @@ mod tests {
 
     #[test]
     fn preparation_goes_step_by_step() {
-        use Input::{Approved, Installed, Packaged, Reported, Valid};
+        use Input::{Approved, Installed, Packaged, Reported};
         let prepare = Kind::PrepareToDeploy;
         check(prepare, vec![], &State::Validating);
-        check(prepare, vec![Valid], &State::Packaging);
-        check(prepare, vec![Valid, Packaged(package())], &State::Installing(package()));
-        check(prepare, vec![Valid, Packaged(package()), Installed], &State::Approving(package()));
-        let all = vec![Valid, Packaged(package()), Installed, Approved];
+        check(prepare, vec![VALID], &State::Packaging);
+        check(prepare, vec![VALID, Packaged(package())], &State::Installing(package()));
+        check(prepare, vec![VALID, Packaged(package()), Installed], &State::Approving(package()));
+        let all = vec![VALID, Packaged(package()), Installed, Approved];
         check(prepare, all.clone(), &State::Reporting(Report::Prepared(package())));
         let ended = State::Ended(Ending::Reported(Report::Prepared(package())));
         check(prepare, [all, vec![Reported]].concat(), &ended);
+    }
+
+    #[test]
+    fn sources_are_fetched_and_built_first() {
+        use Input::{Built, Fetched, Packaged};
+        let prepare = Kind::PrepareToDeploy;
+        let sources = || Input::Valid(Route::Sources);
+        check(prepare, vec![sources()], &State::Fetching(Route::Sources));
+        check(prepare, vec![sources(), Built], &State::Fetching(Route::Sources));
+        check(prepare, vec![sources(), Fetched], &State::Packaging);
+        let built = || Input::Valid(Route::Built);
+        check(prepare, vec![built(), Fetched], &State::Building);
+        check(prepare, vec![built(), Fetched, Fetched], &State::Building);
+        check(prepare, vec![built(), Fetched, Built], &State::Packaging);
+        check(prepare, vec![built(), Fetched, Built, Packaged(package())], &State::Installing(package()));
+        let failed = || State::Reporting(Report::Failed("no".to_owned()));
+        check(prepare, vec![built(), Input::Refused("no".to_owned())], &failed());
+        check(prepare, vec![built(), Fetched, Input::Refused("no".to_owned())], &failed());
     }
 
     #[test]
@@ -191,31 +234,31 @@ mod tests {
 
     #[test]
     fn a_refusal_is_reported_unless_the_work_is_done() {
-        use Input::{Approved, Installed, Packaged, Ready, Refused, Reported, Valid};
+        use Input::{Approved, Installed, Packaged, Ready, Refused, Reported};
         let no = || Refused("no".to_owned());
         let failed = || State::Reporting(Report::Failed("no".to_owned()));
         let prepare = Kind::PrepareToDeploy;
         check(prepare, vec![no()], &failed());
-        check(prepare, vec![Valid, no()], &failed());
-        check(prepare, vec![Valid, Packaged(package()), no()], &failed());
-        check(prepare, vec![Valid, Packaged(package()), Installed, no()], &failed());
+        check(prepare, vec![VALID, no()], &failed());
+        check(prepare, vec![VALID, Packaged(package()), no()], &failed());
+        check(prepare, vec![VALID, Packaged(package()), Installed, no()], &failed());
         let done = State::Reporting(Report::Prepared(package()));
-        check(prepare, vec![Valid, Packaged(package()), Installed, Approved, no()], &done);
+        check(prepare, vec![VALID, Packaged(package()), Installed, Approved, no()], &done);
         check(Kind::Deploy, vec![no()], &failed());
         check(Kind::Deploy, vec![Ready, no()], &failed());
         let ended = State::Ended(Ending::Reported(Report::Failed("no".to_owned())));
         check(prepare, vec![no(), Reported], &ended);
-        check(prepare, vec![no(), Reported, Valid, no(), Input::Obsolete("late".to_owned())], &ended);
+        check(prepare, vec![no(), Reported, VALID, no(), Input::Obsolete("late".to_owned())], &ended);
     }
 
     #[test]
     fn what_comes_late_or_twice_changes_nothing() {
-        use Input::{Committed, Installed, Packaged, Ready, Valid};
+        use Input::{Committed, Installed, Packaged, Ready};
         let prepare = Kind::PrepareToDeploy;
         check(prepare, vec![Installed], &State::Validating);
-        check(prepare, vec![Valid, Valid, Packaged(package()), Valid], &State::Installing(package()));
-        check(prepare, vec![Valid, Ready, Committed], &State::Packaging);
-        check(Kind::Deploy, vec![Valid], &State::CheckingReadiness);
+        check(prepare, vec![VALID, VALID, Packaged(package()), VALID], &State::Installing(package()));
+        check(prepare, vec![VALID, Ready, Committed], &State::Packaging);
+        check(Kind::Deploy, vec![VALID], &State::CheckingReadiness);
     }
 
     #[test]
@@ -223,7 +266,7 @@ mod tests {
         let gone = || Input::Obsolete("it is committed".to_owned());
         let skipped = || State::Ended(Ending::Skipped("it is committed".to_owned()));
         check(Kind::PrepareToDeploy, vec![gone()], &skipped());
-        check(Kind::PrepareToDeploy, vec![Input::Valid, gone()], &skipped());
+        check(Kind::PrepareToDeploy, vec![VALID, gone()], &skipped());
         check(Kind::PrepareToDeploy, vec![Input::Refused("no".to_owned()), gone()], &skipped());
         check(Kind::Deploy, vec![Input::Ready, gone()], &skipped());
     }

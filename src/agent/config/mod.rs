@@ -6,6 +6,7 @@
 //!
 //! Source: the settings of fabric-opssc's agent.
 
+mod sources;
 mod variables;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use crate::fabric::names::{ChaincodeName, ChannelName, MspId};
 use crate::fabric::policy::DefinitionEncoding;
 
+pub use sources::{Limits, Sources};
 use variables::Variables;
 pub use variables::{Problem, SettingsError};
 
@@ -160,10 +162,8 @@ pub struct Settings {
     pub chaincode_ops: ChaincodeName,
     /// `CH_OPS_CC_NAME`: the contract of channel proposals.
     pub channel_ops: ChaincodeName,
-    /// `GIT_USER`.
-    pub git_user: Option<String>,
-    /// `GIT_PASSWORD`.
-    pub git_password: Option<Secret>,
+    /// How sources are fetched and packaged.
+    pub sources: Sources,
     /// `GOPATH`.
     pub gopath: Option<PathBuf>,
     /// `WS_URL`, when `WS_ENABLED`: where progress is sent.
@@ -250,8 +250,7 @@ impl Settings {
                 text.parse().map_err(|_| "it is not an encoding of definitions".to_owned())
             })
             .unwrap_or_default();
-        let git_user = read.text("GIT_USER");
-        let git_password = read.text("GIT_PASSWORD").map(Secret::new);
+        let sources = Sources::read(&mut read, &paths.4);
         let gopath = read.text("GOPATH").map(PathBuf::from);
         if chaincode_ops.is_some() && chaincode_ops == channel_ops {
             read.problem("CH_OPS_CC_NAME", "both contracts have the same name", "give each contract its own name");
@@ -275,8 +274,7 @@ impl Settings {
                 ops_channel,
                 chaincode_ops,
                 channel_ops,
-                git_user,
-                git_password,
+                sources,
                 gopath,
                 ws_url: ws_url.filter(|_| ws_enabled),
                 log_level,

@@ -22,7 +22,12 @@ fn defaults_are_the_originals() {
     assert_eq!(settings.channel_ops.as_str(), "channel-ops");
     assert_eq!(settings.service_address.to_string(), "0.0.0.0:5500");
     assert_eq!((settings.log_level, settings.log_format), (LogLevel::Info, LogFormat::Text));
-    assert_eq!((settings.ws_url, settings.git_user, settings.gopath), (None, None, None));
+    assert_eq!((settings.ws_url, settings.sources.git_user, settings.gopath), (None, None, None));
+    assert_eq!(settings.sources.allow, crate::agent::allow::AllowList::default());
+    assert_eq!((settings.sources.allowed_signers, settings.sources.build_command), (None, None));
+    assert_eq!((settings.sources.git_token_file, settings.sources.k8s_image_file), (None, None));
+    assert_eq!(settings.sources.work_dir, PathBuf::from("/opt/opssc/data/checkpoint/work"));
+    assert_eq!((settings.sources.limits.bytes, settings.sources.limits.files), (256 << 20, 50_000));
     assert!(!settings.discover_as_localhost);
     assert!(settings.servers.launch_from_agent);
     assert_eq!(settings.servers.start_timeout, Duration::from_mins(10));
@@ -54,8 +59,25 @@ fn every_setting_is_taken_over() {
         ("CC_SERVER_REGISTRY", "registry:5000"),
         ("CC_SERVER_HELM_TIMEOUT", "1h30m"),
         ("CC_SERVER_ADDRESS", "cc-{chaincode}-{sequence}:9999"),
+        ("ALLOWED_REPOSITORIES", "github.com/example/*, git.example.org/**"),
+        ("ALLOWED_SIGNERS", "/keys"),
+        ("GIT_MAX_BYTES", "5 MB"),
+        ("GIT_TIMEOUT", "30s"),
+        ("BUILD_COMMAND", "npm run  build"),
+        ("BUILD_TIMEOUT", "1m"),
+        ("K8S_IMAGE_FILE", "/images/{chaincode}-{sequence}.json"),
+        ("WORK_DIR", "/work-dir"),
     ])
     .unwrap();
+    let sources = &settings.sources;
+    let repositories = sources.allow.repositories.as_ref().unwrap();
+    assert_eq!(repositories.to_string(), "github.com/example/*, git.example.org/**");
+    assert_eq!(sources.allowed_signers, Some(PathBuf::from("/keys")));
+    assert_eq!((sources.limits.bytes, sources.limits.time), (5_000_000, Duration::from_secs(30)));
+    let command = sources.build_command.as_ref().unwrap();
+    assert_eq!((command.words.join("|").as_str(), command.limit), ("npm|run|build", Duration::from_mins(1)));
+    assert_eq!(sources.k8s_image_file.as_deref(), Some("/images/{chaincode}-{sequence}.json"));
+    assert_eq!(sources.work_dir, PathBuf::from("/work-dir"));
     assert_eq!(settings.msp_id.as_str(), "Org2MSP");
     assert!(settings.discover_as_localhost && !settings.servers.launch_from_agent);
     assert_eq!(settings.ws_url.as_deref(), Some("ws://localhost:5000"));
@@ -81,6 +103,13 @@ fn all_problems_are_reported_at_once() {
         ("WS_URL", "http://localhost"),
         ("LOG_LEVEL", "loud"),
         ("CH_OPS_CC_NAME", "chaincode-ops"),
+        ("ALLOWED_TYPES", "golang,,java"),
+        ("GIT_PASSWORD", "hunter2"),
+        ("GIT_TOKEN_FILE", "/token"),
+        ("GIT_MAX_BYTES", "much"),
+        ("GIT_MAX_FILES", "0"),
+        ("BUILD_COMMAND", "  "),
+        ("K8S_IMAGE_FILE", "/image.json"),
     ])
     .unwrap_err();
     let mut named: Vec<&str> = error.problems().iter().map(|problem| problem.variable).collect();
@@ -90,17 +119,23 @@ fn all_problems_are_reported_at_once() {
         [
             "ADMIN_MSPID",
             "AGENT_SERVICE_PORT",
+            "ALLOWED_TYPES",
+            "BUILD_COMMAND",
             "CC_SERVER_ADDRESS",
             "CC_SERVER_HELM_TIMEOUT",
             "CHANNEL_NAME",
             "CH_OPS_CC_NAME",
             "DISCOVER_AS_LOCALHOST",
+            "GIT_MAX_BYTES",
+            "GIT_MAX_FILES",
+            "GIT_TOKEN_FILE",
+            "K8S_IMAGE_FILE",
             "LOG_LEVEL",
             "WS_URL",
         ]
     );
     let shown = error.to_string();
-    assert!(shown.starts_with("the settings have 9 problems:\n"), "{shown}");
+    assert!(shown.starts_with("the settings have 15 problems:\n"), "{shown}");
     assert!(shown.contains("AGENT_SERVICE_PORT: \"99999\" is not usable"), "{shown}");
     assert!(error.problems().iter().all(|problem| !problem.remedy.is_empty()), "{shown}");
 }
@@ -128,5 +163,16 @@ fn addresses_of_servers_are_checked() {
         ("http://host:1", false),
     ] {
         assert_eq!(variables::address_template(template).is_ok(), valid, "for {template}");
+    }
+}
+
+#[test]
+fn sizes_are_numbers_of_bytes() {
+    for (text, bytes) in [("1", Some(1)), ("200MB", Some(200_000_000)), ("3 KiB", Some(3072)), ("2GiB", Some(2 << 30))]
+    {
+        assert_eq!(variables::size(text).ok(), bytes, "for {text}");
+    }
+    for text in ["", "0", "MB", "-1", "1TB", "1.5MB", "99999999999999999999", "99999999999999GB", "1é"] {
+        assert!(variables::size(text).is_err(), "for {text}");
     }
 }

@@ -89,6 +89,11 @@ impl<'a> Variables<'a> {
         (self.lookup)(variable).filter(|value| !value.is_empty()).map_or_else(|| PathBuf::from(default), PathBuf::from)
     }
 
+    /// The value as a path, if there is one.
+    pub(super) fn optional_path(&mut self, variable: &'static str) -> Option<PathBuf> {
+        (self.lookup)(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+    }
+
     /// The value, or `default`, as `parse` understands it. An empty default means that there is none.
     pub(super) fn parsed<T>(
         &mut self,
@@ -166,4 +171,34 @@ pub(super) fn address_template(template: &str) -> Result<String, String> {
         }
         _ => Err("it is not host:port".to_owned()),
     }
+}
+
+/// A number of bytes: `1000`, `200MB`, `256 MiB`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let wrong = || "it is not a number of bytes".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
+    let unit: u64 = match text[digits..].trim() {
+        "" | "B" => 1,
+        "kB" | "KB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(wrong)
+}
+
+/// A path with the two placeholders of [`address_template`], of which it needs at least the chaincode's name.
+pub(super) fn path_template(template: &str) -> Result<String, String> {
+    let example = template.replace("{chaincode}", "asset").replace("{sequence}", "1");
+    if example.contains(['{', '}']) {
+        return Err("it has a placeholder other than {chaincode} and {sequence}".to_owned());
+    }
+    if !template.contains("{chaincode}") {
+        return Err("all chaincodes would have the same image".to_owned());
+    }
+    Ok(template.to_owned())
 }

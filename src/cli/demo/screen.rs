@@ -70,7 +70,9 @@ impl Reporter for Screen {
                 self.line(who, &format!("{step}: waits"), node, &format!("{}: {error}", took(*again_in)));
             }
             Happening::Refused { step, error } => self.line(who, &format!("{step}: refused"), node, error),
-            Happening::Resumed | Happening::Started(_) | Happening::Ended { .. } => {}
+            Happening::PackagesDiffer { packages } => self.line(who, "warns: packages differ", "", packages),
+            Happening::Advanced { step, detail } => self.line(who, step.as_str(), node, detail),
+            Happening::Resumed | Happening::Started(_) | Happening::Fetched { .. } | Happening::Ended { .. } => {}
         }
     }
 }

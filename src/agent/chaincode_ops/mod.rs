@@ -4,28 +4,30 @@
 //! down or busy. What is done already (installed, approved, committed, told) counts as done, so that a task may be run
 //! again at any point.
 
+mod prepare;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::client::lifecycle::{Approval, Commitment, Installation, LifecycleError};
-use crate::client::{Channel, Client, Peer, SubmitError};
+use crate::client::lifecycle::{Commitment, LifecycleError};
+use crate::client::{Channel, Client, SubmitError};
 use crate::fabric::lifecycle::ChaincodeDefinition;
-use crate::fabric::names::{MspId, PackageId};
-use crate::fabric::package::{Package, ccaas};
+use crate::fabric::names::MspId;
+use crate::fabric::package::Package;
 use crate::fabric::policy::DefinitionEncoding;
 use crate::opssc::calls::ChaincodeOps;
-use crate::opssc::chaincode_ops::{HistoryQuery, PackageType, Task as OpsTask, TaskStatus, TaskStatusUpdate};
+use crate::opssc::chaincode_ops::{HistoryQuery, Task as OpsTask, TaskStatus, TaskStatusUpdate};
 use crate::runtime::CancellationToken;
 use crate::runtime::retry::Backoff;
 
-use super::config::ChaincodeServers;
-use super::plan::{self, Plan};
-use super::progress::{Happening, Progress, Reporter, Step};
+use super::comparison;
+use super::config::{ChaincodeServers, Sources};
+use super::plan::Plan;
+use super::progress::{Happening, Progress, Reporter, Step, Verdict};
 use super::standing::{self, Standing};
 use super::task::{Ending, Input, Kind, Report, State};
 use super::text;
@@ -40,6 +42,7 @@ pub(super) struct Operations {
     pub(super) client: Client,
     pub(super) ledger: ChaincodeOps,
     pub(super) servers: ChaincodeServers,
+    pub(super) sources: Sources,
     pub(super) encoding: DefinitionEncoding,
     pub(super) reporter: Arc<dyn Reporter>,
     pub(super) stop: CancellationToken,
@@ -62,6 +65,8 @@ impl Operations {
             package: None,
             installed: BTreeSet::new(),
             readiness_looks: 0,
+            waiting_since: None,
+            compared: false,
         };
         task.run(first).instrument(span).await
     }
@@ -84,6 +89,10 @@ struct Task<'a> {
     package: Option<Package>,
     installed: BTreeSet<String>,
     readiness_looks: usize,
+    /// Since when something is waited for that others have to provide.
+    waiting_since: Option<Instant>,
+    /// Whether the packages of all organizations were compared.
+    compared: bool,
 }
 
 impl Task<'_> {
@@ -130,13 +139,20 @@ impl Task<'_> {
             Ending::Reported(Report::Failed(reason)) => format!("failed: {reason}"),
             Ending::Skipped(reason) => format!("nothing to do: {reason}"),
         };
-        self.report(None, Happening::Ended { outcome, elapsed: begun.elapsed() });
+        let verdict = match &ending {
+            Ending::Reported(report) if report.is_success() => Verdict::Done,
+            Ending::Reported(_) => Verdict::Failed,
+            Ending::Skipped(_) => Verdict::Skipped,
+        };
+        self.report(None, Happening::Ended { verdict, outcome, elapsed: begun.elapsed() });
         Ok(ending)
     }
 
     fn step_of(&self, state: &State) -> Step {
         match state {
             State::Validating => Step::Validate,
+            State::Fetching(_) => Step::Fetch,
+            State::Building => Step::Build,
             State::Packaging => Step::Package,
             State::Installing(_) => Step::Install,
             State::Approving(_) => Step::Approve,
@@ -157,6 +173,8 @@ impl Task<'_> {
         }
         let (input, detail) = match state {
             State::Validating => self.validate().await?,
+            // No route leads here yet.
+            State::Fetching(_) | State::Building => return Err(Trouble::definite("sources are not packaged")),
             State::Packaging => self.package()?,
             State::Installing(package) => return self.install(package).await,
             State::Approving(package) => self.approve(package).await?,
@@ -213,107 +231,6 @@ impl Task<'_> {
         self.found.as_ref().ok_or_else(|| Trouble::passing("the proposal has not been read yet"))
     }
 
-    async fn validate(&mut self) -> Result<(Input, String), Trouble> {
-        if let Some(input) = self.look().await? {
-            return Ok((input, String::new()));
-        }
-        let Found { plan, channel, .. } = self.found()?;
-        match &plan.package_type {
-            PackageType::Ccaas if self.operations.servers.launch_from_agent => {
-                return Err(Trouble::definite(
-                    "this agent cannot launch chaincode servers: run the server and set CC_SERVER_LAUNCH_FROM_AGENT to false",
-                ));
-            }
-            PackageType::Ccaas => {}
-            other => {
-                return Err(Trouble::definite(format!(
-                    "package type {} is not supported by this agent, only ccaas is",
-                    text::bounded(other.as_str(), 40)
-                )));
-            }
-        }
-        self.check_membership(channel).await?;
-        let committed =
-            channel.lifecycle().committed(plan.chaincode()).await.map_err(|error| lifecycle_trouble(&error))?.map(
-                |committed| plan::Committed {
-                    sequence: committed.definition.sequence,
-                    same_content: plan.definition.is_same(&committed.definition),
-                    approved: committed.approvals.get(self.operations.client.msp_id()).copied().unwrap_or(false),
-                },
-            );
-        plan::check_sequence(plan.sequence(), committed).map_err(Trouble::doubtful)?;
-        let detail = format!("{} sequence {} on {}", plan.chaincode(), plan.sequence(), plan.channel);
-        Ok((Input::Valid, detail))
-    }
-
-    /// Every own peer must have joined the channel; a peer's own answer to a call there is harder to understand.
-    async fn check_membership(&self, channel: &Channel) -> Result<(), Trouble> {
-        let client = &self.operations.client;
-        for peer in client.peers() {
-            let joined =
-                client.joined_channels(peer).await.map_err(|error| Trouble::of(&error, error.is_retryable()))?;
-            if !joined.contains(channel.name()) {
-                let peer = peer.name();
-                return Err(Trouble::doubtful(format!("{peer} has not joined channel {}", channel.name())));
-            }
-        }
-        Ok(())
-    }
-
-    fn package(&mut self) -> Result<(Input, String), Trouble> {
-        let Found { plan, .. } = self.found()?;
-        let address = self.operations.servers.address_of(plan.chaincode(), plan.sequence());
-        let package = ccaas::package(&plan.label, &ccaas::Connection::plain(address.as_str()))
-            .map_err(|error| Trouble::definite(text::chain(&error)))?;
-        let id = package.id().clone();
-        self.package = Some(package);
-        Ok((Input::Packaged(id.clone()), format!("{id} for the server at {address}")))
-    }
-
-    /// Installs on all peers at the same time; those that have the package already are not asked again.
-    async fn install(&mut self, expected: &PackageId) -> Result<Input, Trouble> {
-        let Some(package) = self.package.as_ref() else { return Err(Trouble::passing("there is no package yet")) };
-        let peers: Vec<&Peer> =
-            self.operations.client.peers().iter().filter(|peer| !self.installed.contains(peer.name())).collect();
-        let results = join_all(peers.iter().map(|peer| self.install_on(peer, package, expected))).await;
-        let mut trouble: Option<Trouble> = None;
-        let mut done = Vec::new();
-        for (peer, result) in peers.iter().zip(results) {
-            match (result, &trouble) {
-                (Ok(()), _) => done.push(peer.name().to_owned()),
-                // A definite refusal outweighs a peer that is only down.
-                (Err(found @ Trouble::Definite(_)), _) | (Err(found), None) => trouble = Some(found),
-                (Err(_), Some(_)) => {}
-            }
-        }
-        self.installed.extend(done);
-        trouble.map_or(Ok(Input::Installed), Err)
-    }
-
-    async fn install_on(&self, peer: &Peer, package: &Package, expected: &PackageId) -> Result<(), Trouble> {
-        let begun = Instant::now();
-        self.report(Some(peer.name()), Happening::Started(Step::Install));
-        let lifecycle = self.operations.client.peer_lifecycle(peer);
-        let installation = lifecycle.ensure_installed(package).await.map_err(|error| lifecycle_trouble(&error))?;
-        let detail = match installation {
-            Installation::New => expected.to_string(),
-            Installation::Already => format!("{expected} was there already"),
-        };
-        let finished = Happening::Finished { step: Step::Install, elapsed: begun.elapsed(), detail };
-        self.report(Some(peer.name()), finished);
-        Ok(())
-    }
-
-    async fn approve(&self, package: &PackageId) -> Result<(Input, String), Trouble> {
-        let Found { plan, channel, .. } = self.found()?;
-        let approval = channel
-            .lifecycle()
-            .ensure_approved(&plan.definition, Some(package))
-            .await
-            .map_err(|error| lifecycle_trouble(&error))?;
-        Ok((Input::Approved, approval_in_words(&approval)))
-    }
-
     async fn check_readiness(&mut self) -> Result<(Input, String), Trouble> {
         if let Some(input) = self.look().await? {
             return Ok((input, String::new()));
@@ -331,7 +248,9 @@ impl Task<'_> {
         let (ready, missing) = (agreement.agreed().count(), agreement.missing().count());
         self.readiness_looks += 1;
         if missing == 0 || (ready > missing && self.readiness_looks >= LOOKS) {
-            return Ok((Input::Ready, format!("approved by {}", named(&mut agreement.agreed()))));
+            let agreed = named(&mut agreement.agreed());
+            self.compare_packages().await?;
+            return Ok((Input::Ready, format!("approved by {agreed}")));
         }
         let missing = named(&mut agreement.missing());
         let mut reason = format!("the definition is not approved as proposed by {missing}{}", agreement.in_words());
@@ -345,6 +264,25 @@ impl Task<'_> {
             reason = format!("{reason}; {others} approved it as with DEFINITION_ENCODING={encoding}");
         }
         Err(Trouble::doubtful(reason))
+    }
+
+    /// Warns where organizations acknowledged different packages of the same sources. It stops nothing.
+    async fn compare_packages(&mut self) -> Result<(), Trouble> {
+        if self.compared || !comparison::is_reproducible(&self.found()?.plan.package.package_type) {
+            return Ok(());
+        }
+        let query = HistoryQuery {
+            proposal_id: self.id.to_owned(),
+            task: Some(OpsTask::Acknowledge),
+            ..HistoryQuery::default()
+        };
+        let histories = self.operations.ledger.get_histories(&query).await;
+        let histories = histories.map_err(|error| Trouble::passing(text::chain(&error)))?;
+        self.compared = true;
+        if let Some(packages) = comparison::difference(self.id, &histories.into_values().collect::<Vec<_>>()) {
+            self.report(None, Happening::PackagesDiffer { packages });
+        }
+        Ok(())
     }
 
     /// Whether the proposed sequence is committed; another content under it cannot be made good.
@@ -410,17 +348,6 @@ fn lifecycle_trouble(error: &LifecycleError) -> Trouble {
         other => other.is_retryable(),
     };
     Trouble::of(error, passing)
-}
-
-fn approval_in_words(approval: &Approval) -> String {
-    match approval {
-        Approval::New(committed) => format!("block {}", committed.block),
-        Approval::Changed { committed, from } => {
-            let from: Vec<String> = from.iter().map(ToString::to_string).collect();
-            format!("block {}, in place of another approval: {}", committed.block, from.join(", "))
-        }
-        Approval::Already => "it was approved already".to_owned(),
-    }
 }
 
 fn commitment_in_words(commitment: &Commitment) -> String {
