@@ -4,12 +4,14 @@
 //! people. Exit codes: 0 done, 1 failed, 2 the outcome is unknown, 64 usage or configuration. Only here are errors
 //! untyped and given hints.
 
+mod channel;
 mod contract;
 mod ctl;
 mod demo;
 mod devnet;
 mod failure;
 mod logging;
+mod orderer;
 mod output;
 mod proposal;
 mod run;
@@ -21,10 +23,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::channel::ChannelCommand;
 use self::contract::ContractCommand;
 use self::demo::Demo;
 use self::devnet::DevnetCommand;
 use self::failure::Exit;
+use self::orderer::OrdererCommand;
 use self::proposal::ProposalCommand;
 use self::settings::SettingFlags;
 
@@ -49,6 +53,12 @@ enum Command {
     /// Request proposals, vote on them, look at them, follow them
     #[command(subcommand)]
     Proposal(ProposalCommand),
+    /// Join channels with own peers, look at them, fetch their blocks, update their configuration
+    #[command(subcommand)]
+    Channel(ChannelCommand),
+    /// Join and leave channels with own orderers
+    #[command(subcommand)]
+    Orderer(OrdererCommand),
     /// Serve contracts to real peers
     #[command(subcommand)]
     Contract(ContractCommand),
@@ -78,6 +88,8 @@ where
     let result = match arguments.command.unwrap_or_else(|| Command::Run(SettingFlags::default())) {
         Command::Run(flags) => run::run(&flags, &environment),
         Command::Proposal(command) => proposal::run(command, &environment),
+        Command::Channel(command) => channel::run(&command, &environment),
+        Command::Orderer(command) => orderer::run(&command, &environment),
         Command::Contract(command) => contract::run(&command, &environment),
         Command::Devnet(command) => devnet::run(command),
         Command::Demo(demo) => demo::run(&demo),

@@ -6,6 +6,7 @@
 //!
 //! Source: the settings of fabric-opssc's agent.
 
+mod orderers;
 mod sources;
 mod variables;
 
@@ -18,6 +19,7 @@ use std::time::Duration;
 use crate::fabric::names::{ChaincodeName, ChannelName, MspId};
 use crate::fabric::policy::DefinitionEncoding;
 
+pub use orderers::OrdererAdministration;
 pub use sources::{Limits, Sources};
 use variables::Variables;
 pub use variables::{Problem, SettingsError};
@@ -130,6 +132,30 @@ pub struct ChaincodeServers {
 }
 
 impl ChaincodeServers {
+    fn read(read: &mut Variables<'_>) -> Self {
+        let registry = read.text("CC_SERVER_REGISTRY");
+        Self {
+            launch_from_agent: read.switch("CC_SERVER_LAUNCH_FROM_AGENT", true),
+            pull_registry: read.text("CC_SERVER_PULL_REGISTRY").or_else(|| registry.clone()),
+            registry,
+            image_pull_secret_name: read.text("CC_SERVER_IMAGE_PULL_SECRET_NAME"),
+            service_account_name: read.text("CC_SERVER_SERVICE_ACCOUNT_NAME"),
+            namespace: read.text("CC_SERVER_NAMESPACE").unwrap_or_else(|| "hyperledger".to_owned()),
+            prefix: read.text("CC_SERVER_PREFIX").unwrap_or_else(|| "chaincode".to_owned()),
+            suffix: read.text("CC_SERVER_SUFFIX").unwrap_or_else(|| "org1".to_owned()),
+            port: read.port("CC_SERVER_PORT", 7052),
+            start_timeout: read
+                .parsed("CC_SERVER_HELM_TIMEOUT", "10m", "use a time such as 10m or 1h30m", variables::duration)
+                .unwrap_or(Duration::from_mins(10)),
+            address: read.parsed(
+                "CC_SERVER_ADDRESS",
+                "",
+                "use host:port, with {chaincode} and {sequence} where they belong",
+                variables::address_template,
+            ),
+        }
+    }
+
     /// Where the server of `chaincode` in `sequence` is dialled by the peers.
     pub fn address_of(&self, chaincode: &ChaincodeName, sequence: i64) -> String {
         match &self.address {
@@ -176,6 +202,8 @@ pub struct Settings {
     pub service_address: SocketAddr,
     /// `CC_SERVER_*`.
     pub servers: ChaincodeServers,
+    /// `ORDERER_ADMIN_*` (ours): where the own orderers are administered.
+    pub orderers: OrdererAdministration,
     /// `DEFINITION_ENCODING` (ours): in which bytes definitions are approved.
     pub definition_encoding: DefinitionEncoding,
     /// `CHECKPOINT_DIR` (ours): where the agent remembers which events it has dealt with.
@@ -189,27 +217,8 @@ impl Settings {
     /// [`SettingsError`] with every problem that there is.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, SettingsError> {
         let mut read = Variables::new(&lookup);
-        let registry = read.text("CC_SERVER_REGISTRY");
-        let servers = ChaincodeServers {
-            launch_from_agent: read.switch("CC_SERVER_LAUNCH_FROM_AGENT", true),
-            pull_registry: read.text("CC_SERVER_PULL_REGISTRY").or_else(|| registry.clone()),
-            registry,
-            image_pull_secret_name: read.text("CC_SERVER_IMAGE_PULL_SECRET_NAME"),
-            service_account_name: read.text("CC_SERVER_SERVICE_ACCOUNT_NAME"),
-            namespace: read.text("CC_SERVER_NAMESPACE").unwrap_or_else(|| "hyperledger".to_owned()),
-            prefix: read.text("CC_SERVER_PREFIX").unwrap_or_else(|| "chaincode".to_owned()),
-            suffix: read.text("CC_SERVER_SUFFIX").unwrap_or_else(|| "org1".to_owned()),
-            port: read.port("CC_SERVER_PORT", 7052),
-            start_timeout: read
-                .parsed("CC_SERVER_HELM_TIMEOUT", "10m", "use a time such as 10m or 1h30m", variables::duration)
-                .unwrap_or(Duration::from_mins(10)),
-            address: read.parsed(
-                "CC_SERVER_ADDRESS",
-                "",
-                "use host:port, with {chaincode} and {sequence} where they belong",
-                variables::address_template,
-            ),
-        };
+        let servers = ChaincodeServers::read(&mut read);
+        let orderers = OrdererAdministration::read(&mut read);
         let discover_as_localhost = read.switch("DISCOVER_AS_LOCALHOST", false);
         let ws_enabled = read.switch("WS_ENABLED", false);
         let ws_url = read.parsed("WS_URL", "ws://localhost:5000", "use ws://host:port or wss://host:port", |text| {
@@ -281,6 +290,7 @@ impl Settings {
                 log_format,
                 service_address: SocketAddr::new(service_ip, service_port),
                 servers,
+                orderers,
                 definition_encoding,
                 checkpoint_dir: paths.4,
             }),

@@ -62,6 +62,29 @@ pub enum ChannelStatus {
     Other(String),
 }
 
+impl fmt::Display for ConsensusRelation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Consenter => "consenter",
+            Self::Follower => "follower",
+            Self::ConfigTracker => "config-tracker",
+            Self::Other(word) => word,
+        })
+    }
+}
+
+impl fmt::Display for ChannelStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Active => "active",
+            Self::Onboarding => "onboarding",
+            Self::Inactive => "inactive",
+            Self::Failed => "failed",
+            Self::Other(word) => word,
+        })
+    }
+}
+
 /// An orderer's part in one channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Participation {
