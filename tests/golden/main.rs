@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with the line, and that is enough")]
 
 mod blocks;
+mod config;
 mod exchange;
 mod identities;
 mod packages;
@@ -40,6 +41,7 @@ families! {
     identities::ski;
     transactions::transactions;
     transactions::lifecycle_args;
+    config::config_update;
     blocks::blocks;
     blocks::block_hash;
     exchange::peer_exchange;

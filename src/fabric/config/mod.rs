@@ -11,6 +11,8 @@ mod organization;
 mod policies;
 #[cfg(test)]
 mod tests;
+pub mod tree;
+pub mod update;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
