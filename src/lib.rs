@@ -13,6 +13,7 @@
 //! | [`pb`], [`runtime`] | Fabric's protobuf messages; workers, retries, durable files |
 //! | [`fabric`] | what Fabric's data is: identities, policies, transactions, blocks, packages, configuration. Pure: no network, clock or randomness |
 //! | [`client`] | talking to nodes: transactions, queries, blocks and events, chaincode lifecycle, joining channels with peers and orderers |
+#![cfg_attr(feature = "git", doc = "| [`source`] | chaincode sources: out of git, and from TypeScript to JavaScript |")]
 #![cfg_attr(
     feature = "shim",
     doc = "| [`chaincode`] | chaincode in Rust, and the server through which real peers run it |"
@@ -63,3 +64,5 @@ pub mod fuzzing;
 pub mod opssc;
 pub mod pb;
 pub mod runtime;
+#[cfg(feature = "git")]
+pub mod source;

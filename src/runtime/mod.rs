@@ -6,6 +6,7 @@
 pub(crate) mod dns;
 pub mod durable;
 pub mod retry;
+pub mod scratch;
 mod workers;
 
 pub use tokio_util::sync::CancellationToken;

@@ -6,4 +6,5 @@
 mod agent;
 mod devnet;
 mod examples;
+mod git;
 mod ways;

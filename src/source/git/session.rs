@@ -1,0 +1,353 @@
+//! One conversation with a git server: what it has, and the objects of one commit out of it.
+//!
+//! A module of its own because here a revision becomes a commit. Where the server lets us, a commit comes alone, without
+//! its history. Where it does not (it refuses commits that no branch or tag points at, cannot leave history out, or a
+//! hash is abbreviated, which the protocol knows nothing of), its branches and tags are fetched and searched.
+//!
+//! No repository is opened: there is an object store and nothing else, so there is no configuration, no hook and no
+//! filter that could be run.
+//!
+//! Source: Git's `gitprotocol-v2(5)`, `gitprotocol-pack(5)`, `gitrevisions(7)`.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, Cursor, Read};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use gix::ObjectId;
+use gix::bstr::BString;
+use gix::protocol::fetch::{Arguments, Context, Negotiate, Options, Response, Shallow, Tags, negotiate};
+use gix::protocol::ls_refs::RefPrefixes;
+use gix::protocol::transport::client::blocking_io::http::Transport;
+use gix::protocol::transport::{Protocol, Service};
+use gix::protocol::{Handshake, LsRefsCommand};
+
+use super::http::{Exchanges, Line};
+use super::progress::Counted;
+use super::repository::Revision;
+use super::store::Store;
+use super::{GitError, text};
+
+/// How this program calls itself to git servers.
+fn agent() -> (&'static str, Option<String>) {
+    ("agent", Some(gix::protocol::agent(concat!("opssc-agent-", env!("CARGO_PKG_VERSION")))))
+}
+
+/// A branch or tag of a server.
+struct Advertised {
+    name: String,
+    /// A commit, or an annotated tag.
+    id: ObjectId,
+    /// What the tag is for.
+    commit: ObjectId,
+}
+
+/// A conversation under way.
+pub(super) struct Session {
+    line: Arc<Line>,
+    transport: Transport<Exchanges>,
+    handshake: Handshake,
+    folder: PathBuf,
+    limit: usize,
+    packs: usize,
+}
+
+impl Session {
+    /// Greets the server at `url`. Objects will go to the store in `folder`.
+    pub(super) fn open(line: Arc<Line>, url: &str, folder: &Path) -> Result<Self, GitError> {
+        let address = gix::url::parse(url)
+            .map_err(|error| GitError::Settings { reason: format!("not an address: {}", text::chain(&error)) })?;
+        let exchanges = Exchanges::new(Arc::clone(&line));
+        let mut transport = Transport::new_http(exchanges, address, Protocol::V2, false);
+        let greeted = gix::protocol::handshake(
+            &mut transport,
+            Service::UploadPack,
+            // Credentials are shown further below.
+            |_| Ok(None),
+            Vec::new(),
+            &mut gix::progress::Discard,
+        );
+        let handshake = greeted.map_err(|error| said(&line, &error))?;
+        let limit = usize::try_from(line.meter.limits().object_bytes).unwrap_or(usize::MAX);
+        let session = Self { line, transport, handshake, folder: folder.to_owned(), limit, packs: 0 };
+        if session.capability("object-format").is_some_and(|format| format != "sha1") {
+            return Err(session.refused("repositories with SHA-256 hashes are not supported".to_owned()));
+        }
+        Ok(session)
+    }
+
+    fn refused(&self, reason: String) -> GitError {
+        GitError::Server { repository: self.line.repository.clone(), reason }
+    }
+
+    fn capability(&self, name: &str) -> Option<String> {
+        let value = self.handshake.capabilities.capability(name)?.value()?;
+        Some(value.to_string())
+    }
+
+    /// Whether fetching knows `feature`.
+    fn can(&self, feature: &str) -> bool {
+        let capabilities = &self.handshake.capabilities;
+        match self.handshake.server_protocol_version {
+            Protocol::V2 => capabilities.capability("fetch").and_then(|fetch| fetch.supports(feature)).unwrap_or(false),
+            Protocol::V0 | Protocol::V1 => capabilities.contains(feature),
+        }
+    }
+
+    /// Fetches the commit that `revision` is, and tells which that is.
+    pub(super) fn fetch(&mut self, revision: &Revision) -> Result<ObjectId, GitError> {
+        if let Some(commit) = revision.full_hash() {
+            return self.fetch_commit(commit, revision);
+        }
+        let advertised = self.advertised(Some(revision))?;
+        if let Some(found) = named(&advertised, revision)? {
+            self.fetch_objects(&[found.id], self.alone(), None)?;
+            return self.store()?.commit_of(found.id);
+        }
+        match revision.abbreviated_hash() {
+            Some(prefix) => self.fetch_abbreviated(prefix, revision),
+            None => Err(GitError::UnknownRevision { revision: revision.to_string() }),
+        }
+    }
+
+    /// Fetches `commit`, which need not be the end of any branch.
+    pub(super) fn fetch_commit(&mut self, commit: ObjectId, revision: &Revision) -> Result<ObjectId, GitError> {
+        match self.fetch_objects(&[commit], self.alone(), None) {
+            Ok(()) => {
+                let store = self.store()?;
+                if store.has(commit) {
+                    return store.commit_of(commit);
+                }
+            }
+            // The server refuses, in whichever words: it may still have the commit.
+            Err(GitError::Server { reason, .. }) => {
+                tracing::debug!(%reason, "the server does not hand out this commit alone, its branches are searched");
+            }
+            Err(error) => return Err(error),
+        }
+        self.fetch_everything()?;
+        let store = self.store()?;
+        if store.has(commit) {
+            store.commit_of(commit)
+        } else {
+            Err(GitError::UnknownRevision { revision: revision.to_string() })
+        }
+    }
+
+    fn fetch_abbreviated(&mut self, prefix: gix::hash::Prefix, revision: &Revision) -> Result<ObjectId, GitError> {
+        let advertised = self.advertised(None)?;
+        let unknown = || GitError::UnknownRevision { revision: revision.to_string() };
+        let wants: BTreeSet<_> = advertised.iter().map(|found| found.id).collect();
+        if wants.is_empty() {
+            return Err(unknown());
+        }
+        let wants: Vec<_> = wants.into_iter().collect();
+        // Only commits first, where the server can leave the rest out. Branches alone do not do: another commit with the
+        // same start may lie in their history.
+        let commits_only = self.can("filter");
+        self.fetch_objects(&wants, None, commits_only.then_some("tree:0"))?;
+        let mut found = self.store()?.commits_with(prefix)?;
+        match (found.pop(), found.is_empty()) {
+            (None, _) => Err(unknown()),
+            (Some(commit), true) if commits_only => self.fetch_commit(commit, revision),
+            (Some(commit), true) => Ok(commit),
+            (Some(_), false) => Err(GitError::Ambiguous {
+                revision: revision.to_string(),
+                reason: "several commits start so, give more of its hash",
+            }),
+        }
+    }
+
+    fn fetch_everything(&mut self) -> Result<(), GitError> {
+        let wants: BTreeSet<_> = self.advertised(None)?.iter().map(|found| found.id).collect();
+        let wants: Vec<_> = wants.into_iter().collect();
+        if wants.is_empty() { Ok(()) } else { self.fetch_objects(&wants, None, None) }
+    }
+
+    /// How to ask for commits without their history.
+    fn alone(&self) -> Option<NonZeroU32> {
+        self.can("shallow").then_some(NonZeroU32::MIN)
+    }
+
+    fn store(&self) -> Result<Store, GitError> {
+        Store::open(&self.folder, self.limit)
+    }
+
+    /// The branches and tags that may be `revision`, or all of them.
+    fn advertised(&mut self, revision: Option<&Revision>) -> Result<Vec<Advertised>, GitError> {
+        let refs = match self.handshake.server_protocol_version {
+            Protocol::V2 => {
+                let mut prefixes = RefPrefixes::new();
+                prefixes.extend(match revision {
+                    Some(revision) => places(revision.as_str()).map(|name| BString::from(name.into_bytes())).to_vec(),
+                    None => vec!["refs/heads/".into(), "refs/tags/".into()],
+                });
+                LsRefsCommand::new(Some(prefixes), &self.handshake.capabilities, agent())
+                    .invoke_blocking(&mut self.transport, &mut gix::progress::Discard, false)
+                    .map_err(|error| said(&self.line, &error))?
+            }
+            Protocol::V0 | Protocol::V1 => self.handshake.refs.clone().unwrap_or_default(),
+        };
+        let advertised = refs.iter().filter_map(|found| {
+            let (name, id, peeled) = found.unpack();
+            let id = id?.to_owned();
+            let commit = peeled.map_or(id, ToOwned::to_owned);
+            Some(Advertised { name: std::str::from_utf8(name).ok()?.to_owned(), id, commit })
+        });
+        let wanted =
+            |name: &str| revision.is_some() || name.starts_with("refs/heads/") || name.starts_with("refs/tags/");
+        Ok(advertised.filter(|found| wanted(&found.name)).collect())
+    }
+
+    /// Fetches `wants` into the store: `depth` commits of history or all of it, and all objects or those that `filter`
+    /// leaves.
+    fn fetch_objects(
+        &mut self,
+        wants: &[ObjectId],
+        depth: Option<NonZeroU32>,
+        filter: Option<&'static str>,
+    ) -> Result<(), GitError> {
+        // What was cut off once must not be cut off in the next fetch too.
+        self.packs += 1;
+        let shallow_file = self.folder.join(format!("shallow-{}", self.packs));
+        let shallow = depth.map_or(Shallow::NoChange, Shallow::DepthAtRemote);
+        let line = Arc::clone(&self.line);
+        let (packs, limit) = (self.folder.join("objects/pack"), self.limit);
+        let received = gix::protocol::fetch(
+            &mut Wants { wants, filter },
+            |reader, progress, stopped| {
+                write_pack(reader, progress, stopped, &line, &packs, limit)?;
+                Ok(true)
+            },
+            Counted::new(&self.line.meter),
+            &self.line.meter.stopped,
+            Context {
+                handshake: &mut self.handshake,
+                transport: &mut self.transport,
+                user_agent: agent(),
+                trace_packetlines: false,
+            },
+            Options { shallow_file, shallow: &shallow, tags: Tags::None, reject_shallow_remote: false },
+        );
+        match received {
+            Ok(_) => Ok(()),
+            Err(error) => Err(said(&self.line, &error)),
+        }
+    }
+}
+
+/// What the failure of the git library was about.
+fn said(line: &Line, error: &gix::Error) -> GitError {
+    if let Some(failure) = line.failure() {
+        return failure;
+    }
+    if line.cancelled.is_cancelled() {
+        return GitError::Cancelled;
+    }
+    if tokio::time::Instant::now() >= line.deadline {
+        return GitError::TooSlow;
+    }
+    let exhausted = |class: &gix::error::Class| matches!(class, gix::error::Class::ResourceExhaustion(_));
+    if error.classify().any(|found| exhausted(&found.class())) {
+        return GitError::limit("bytes in one object", line.meter.limits().object_bytes);
+    }
+    GitError::Server { repository: line.repository.clone(), reason: text::chain(error) }
+}
+
+/// Where a name may be found, the first of which counts where there are several.
+fn places(name: &str) -> [String; 3] {
+    [name.to_owned(), format!("refs/tags/{name}"), format!("refs/heads/{name}")]
+}
+
+/// The one that `revision` names, if there is one.
+fn named<'a>(advertised: &'a [Advertised], revision: &Revision) -> Result<Option<&'a Advertised>, GitError> {
+    let [exact, tag, branch] =
+        places(revision.as_str()).map(|place| advertised.iter().find(|found| found.name == place));
+    // `HEAD` and full names only: nothing else lies outside `refs/`.
+    if let Some(exact) = exact.filter(|found| found.name == "HEAD" || found.name.starts_with("refs/")) {
+        return Ok(Some(exact));
+    }
+    match (tag, branch) {
+        (Some(tag), Some(branch)) if tag.commit != branch.commit => Err(GitError::Ambiguous {
+            revision: revision.to_string(),
+            reason: "there is a branch and a tag of that name, write refs/heads/… or refs/tags/…",
+        }),
+        (tag, branch) => Ok(tag.or(branch)),
+    }
+}
+
+/// Writes what the server sends into the store, with an index; each object's hash is computed in doing so.
+fn write_pack(
+    reader: &mut dyn BufRead,
+    progress: &mut dyn gix::DynNestedProgress,
+    stopped: &AtomicBool,
+    line: &Line,
+    packs: &Path,
+    limit: usize,
+) -> gix::Result<()> {
+    // The start of a pack says how many objects follow: room is made for them before they come.
+    let mut start = [0; 12];
+    reader.read_exact(&mut start).map_err(gix::Error::from_error)?;
+    let [.., a, b, c, d] = start;
+    if start.starts_with(b"PACK") {
+        line.meter
+            .expect(u32::from_be_bytes([a, b, c, d]))
+            .map_err(|error| gix::Error::from_error(line.failed(error)))?;
+    }
+    let options = gix::odb::pack::bundle::write::Options {
+        alloc_limit_bytes: Some(limit.max(SMALLEST_LIMIT)),
+        ..Default::default()
+    };
+    gix::odb::pack::Bundle::write_to_directory(
+        &mut Cursor::new(start).chain(reader),
+        Some(packs),
+        progress,
+        stopped,
+        None::<gix::odb::Handle>,
+        gix::hash::Kind::Sha1,
+        options,
+    )?;
+    Ok(())
+}
+
+/// What the index of a pack with the most objects may need, however small objects must be.
+const SMALLEST_LIMIT: usize = 64 * 1024 * 1024;
+
+/// Asks for objects and owns none: there is nothing to negotiate.
+struct Wants<'a> {
+    wants: &'a [ObjectId],
+    filter: Option<&'static str>,
+}
+
+impl Negotiate for Wants<'_> {
+    fn mark_complete_and_common_ref(&mut self) -> gix::Result<negotiate::Action> {
+        Ok(negotiate::Action::MustNegotiate { remote_ref_target_known: Vec::new() })
+    }
+
+    fn add_wants(&mut self, arguments: &mut Arguments, _: &[bool]) -> bool {
+        for want in self.wants {
+            arguments.want(want);
+        }
+        if let Some(filter) = self.filter.filter(|_| arguments.can_use_filter()) {
+            arguments.filter(filter);
+        }
+        !self.wants.is_empty()
+    }
+
+    fn one_round(
+        &mut self,
+        _: &mut negotiate::one_round::State,
+        _: &mut Arguments,
+        _: Option<&Response>,
+    ) -> gix::Result<(negotiate::Round, bool)> {
+        let round = negotiate::Round {
+            haves_sent: 0,
+            in_vain: 0,
+            haves_to_send: 0,
+            previous_response_had_at_least_one_in_common: false,
+        };
+        Ok((round, true))
+    }
+}
