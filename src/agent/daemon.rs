@@ -5,13 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::client::profile::ConnectionProfile;
 use crate::client::{Client, ClientError, Timeouts};
 use crate::fabric::identity::SigningIdentity;
 use crate::opssc::calls::{ChaincodeOps, ChannelOps};
 use crate::runtime::{CancellationToken, WorkerError, Workers};
 
+use super::bootstrap::Bootstrap;
 use super::chaincode_ops::Operations;
+use super::channel_ops::ChannelOperations;
 use super::config::{Problem, Settings, SettingsError};
 use super::handlers::{ChaincodeEvents, ChannelEvents};
 use super::http::{Health, Listener, Service};
@@ -180,20 +184,26 @@ impl Agent {
             stop: workers.token(),
         };
         let chaincode_ops = listening(&settings.chaincode_ops, Listener::ChaincodeOps);
+        let reporter: Arc<dyn Reporter> = Arc::new(vec![metrics, reporter]);
         let operations = Arc::new(Operations {
             client: client.clone(),
             ledger: ChaincodeOps::new(ops.clone(), settings.chaincode_ops.clone()),
             servers: settings.servers.clone(),
             sources: settings.sources.clone(),
             encoding: settings.definition_encoding,
-            reporter: Arc::new(vec![metrics, reporter]),
+            reporter: Arc::clone(&reporter),
             stop: workers.token(),
         });
         let channels = ChannelOps::new(ops.clone(), settings.channel_ops.clone());
-        let chaincode_events = ChaincodeEvents::new(operations, channels);
+        let chaincode_events = ChaincodeEvents::new(operations, channels.clone());
         workers.spawn_to_end("chaincode-ops", async move { chaincode_ops.run(&chaincode_events).await });
         let channel_ops = listening(&settings.channel_ops, Listener::ChannelOps);
-        let channel_events = ChannelEvents { msp_id: msp_id.clone() };
+        let changed = Arc::new(Notify::new());
+        let bootstrap = Bootstrap::new(client.clone(), channels.clone(), Arc::clone(&changed), workers.token());
+        workers.spawn_to_end("bootstrap", bootstrap.run());
+        let ledger = channels;
+        let channel_events =
+            ChannelEvents::new(ChannelOperations { client, ledger, reporter, changed, stop: workers.token() });
         workers.spawn_to_end("channel-ops", async move { channel_ops.run(&channel_events).await });
 
         tokio::select! {

@@ -11,9 +11,11 @@ use crate::fabric::names::MspId;
 use crate::opssc::calls::ChannelOps;
 use crate::opssc::chaincode_ops::{DeploymentEvent, Event, HistoryQuery, Proposal, Status};
 use crate::opssc::channel_ops;
+use crate::runtime::CancellationToken;
 use crate::runtime::retry::Backoff;
 
 use super::chaincode_ops::Operations;
+use super::channel_ops::ChannelOperations;
 use super::listen::{Handler, Work};
 use super::progress::Happening;
 use super::standing;
@@ -43,19 +45,7 @@ impl ChaincodeEvents {
         })
     }
 
-    /// All proposals that were left unfinished. Waits until the ledger answers.
-    async fn left_over(&self) -> Option<Vec<(Kind, String)>> {
-        let stop = &self.operations.stop;
-        for wait in Backoff::new(Duration::from_millis(250), Duration::from_secs(15)) {
-            match stop.run_until_cancelled(self.list()).await? {
-                Ok(found) => return Some(found),
-                Err(error) => tracing::warn!(again_in = ?wait, error, "proposals cannot be listed; trying again"),
-            }
-            stop.run_until_cancelled(tokio::time::sleep(wait)).await?;
-        }
-        None
-    }
-
+    /// All proposals that were left unfinished.
     async fn list(&self) -> Result<Vec<(Kind, String)>, String> {
         let own = self.operations.client.msp_id();
         let ledger = &self.operations.ledger;
@@ -111,7 +101,7 @@ impl Handler for ChaincodeEvents {
 
     fn unfinished(&self) -> Pin<Box<dyn Future<Output = Vec<Work>> + Send + '_>> {
         Box::pin(async move {
-            let found = self.left_over().await.unwrap_or_default();
+            let found = asked(&self.operations.stop, || self.list()).await.unwrap_or_default();
             found.into_iter().map(|(kind, proposal)| self.task(kind, proposal, Happening::Resumed)).collect()
         })
     }
@@ -126,23 +116,58 @@ fn skipped(event: &ChaincodeEvent, error: &str) {
     tracing::warn!(event = name, block, tx_id = %event.tx_id, error, "event is not understood and skipped");
 }
 
-/// The events of `channel-ops`: told to people, as this version does not carry them out.
+/// The events of `channel-ops`: updates are handed in by whoever is asked to, and everybody looks where the own peers
+/// belong when a channel has changed.
 pub(super) struct ChannelEvents {
-    pub(super) msp_id: MspId,
+    operations: Arc<ChannelOperations>,
+    turns: Turns,
+}
+
+impl ChannelEvents {
+    pub(super) fn new(operations: ChannelOperations) -> Self {
+        Self { operations: Arc::new(operations), turns: Turns::default() }
+    }
+
+    fn task(&self, proposal: String, first: Happening) -> Work {
+        let operations = Arc::clone(&self.operations);
+        let turns = self.turns.clone();
+        Box::pin(async move {
+            let turn = turns.of(&proposal);
+            let _held = turn.lock().await;
+            operations.run(&proposal, first).await
+        })
+    }
+
+    /// The proposals that are voted for and that this organization voted for: whoever was asked to hand them in may be
+    /// gone, and handing in twice does no harm.
+    async fn list(&self) -> Result<Vec<String>, String> {
+        let proposals = self.operations.ledger.get_all_proposals().await.map_err(|error| text::chain(&error))?;
+        let own = self.operations.client.msp_id().as_str();
+        let open = proposals.into_values().filter(|proposal| {
+            proposal.status == channel_ops::Status::Approved && proposal.artifacts.signatures.contains_key(own)
+        });
+        Ok(open.map(|proposal| proposal.id).collect())
+    }
 }
 
 impl Handler for ChannelEvents {
     fn work(&self, event: &ChaincodeEvent) -> Option<Work> {
+        let own = self.operations.client.msp_id().as_str();
         match channel_ops::Event::parse(&event.name, &event.payload) {
             Ok(channel_ops::Event::ReadyToUpdateConfig(update))
-                if update.operation_targets.iter().any(|target| target == self.msp_id.as_str()) =>
+                if update.operation_targets.iter().any(|target| target == own) =>
             {
-                let proposal = text::bounded(&update.proposal_id, 80);
-                tracing::warn!(proposal, "this agent does not submit channel updates: submit this one yourself");
+                let first = Happening::EventReceived { event: text::bounded(&event.name, 120) };
+                return Some(self.task(update.proposal_id, first));
+            }
+            Ok(channel_ops::Event::UpdateConfig { proposal_id }) => {
+                let proposal = text::bounded(&proposal_id, 80);
+                tracing::info!(proposal, "a channel has changed: looking where the own peers belong");
+                self.operations.changed.notify_one();
             }
             Ok(other) => {
                 let (event, proposal) = (text::bounded(&event.name, 120), text::bounded(other.proposal_id(), 80));
-                tracing::info!(event, proposal, "channel event is noted; this agent does not act on it");
+                tracing::info!(event, proposal, "event asks for nothing");
             }
             Err(error) => skipped(event, &text::chain(&error)),
         }
@@ -150,8 +175,26 @@ impl Handler for ChannelEvents {
     }
 
     fn unfinished(&self) -> Pin<Box<dyn Future<Output = Vec<Work>> + Send + '_>> {
-        Box::pin(std::future::ready(Vec::new()))
+        Box::pin(async move {
+            let found = asked(&self.operations.stop, || self.list()).await.unwrap_or_default();
+            found.into_iter().map(|proposal| self.task(proposal, Happening::Resumed)).collect()
+        })
     }
+}
+
+/// Asks until the ledger answers. `None` when told to stop.
+async fn asked<T, F: Future<Output = Result<T, String>>>(
+    stop: &CancellationToken,
+    mut list: impl FnMut() -> F,
+) -> Option<T> {
+    for wait in Backoff::new(Duration::from_millis(250), Duration::from_secs(15)) {
+        match stop.run_until_cancelled(list()).await? {
+            Ok(found) => return Some(found),
+            Err(error) => tracing::warn!(again_in = ?wait, error, "proposals cannot be listed; trying again"),
+        }
+        stop.run_until_cancelled(tokio::time::sleep(wait)).await?;
+    }
+    None
 }
 
 /// Lets one task at a time work on a proposal.

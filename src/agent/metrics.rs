@@ -6,14 +6,13 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::progress::{Happening, Progress, Reporter, Step, Verdict};
-use super::task::Kind;
+use super::progress::{Happening, Progress, Reporter, Step, Task, Verdict};
 
 /// The counters of one agent.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    events: [AtomicU64; KINDS.len()],
-    ended: [[AtomicU64; VERDICTS.len()]; KINDS.len()],
+    events: [AtomicU64; Task::ALL.len()],
+    ended: [[AtomicU64; VERDICTS.len()]; Task::ALL.len()],
     waits: [AtomicU64; Step::ALL.len()],
     refusals: [AtomicU64; Step::ALL.len()],
     differences: AtomicU64,
@@ -21,7 +20,6 @@ pub struct Metrics {
     fetched_objects: AtomicU64,
 }
 
-const KINDS: [Kind; 2] = [Kind::PrepareToDeploy, Kind::Deploy];
 const VERDICTS: [Verdict; 3] = [Verdict::Done, Verdict::Failed, Verdict::Skipped];
 
 fn add(counter: &AtomicU64, more: u64) {
@@ -34,11 +32,11 @@ impl Metrics {
         let mut text = String::new();
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         head(&mut text, "opssc_events_total", "Events that asked this agent for a task.");
-        for (kind, counter) in KINDS.iter().zip(&self.events) {
+        for (kind, counter) in Task::ALL.iter().zip(&self.events) {
             line(&mut text, "opssc_events_total", &[("task", kind.as_str())], value(counter));
         }
         head(&mut text, "opssc_tasks_ended_total", "Tasks that ended, by how.");
-        for (kind, counters) in KINDS.iter().zip(&self.ended) {
+        for (kind, counters) in Task::ALL.iter().zip(&self.ended) {
             for (verdict, counter) in VERDICTS.iter().zip(counters) {
                 let labels = [("task", kind.as_str()), ("ended", verdict.as_str())];
                 line(&mut text, "opssc_tasks_ended_total", &labels, value(counter));
@@ -72,7 +70,7 @@ impl Metrics {
 
 impl Reporter for Metrics {
     fn report(&self, progress: &Progress) {
-        let kind = KINDS.iter().position(|kind| *kind == progress.task);
+        let kind = Task::ALL.iter().position(|kind| *kind == progress.task);
         let at = |step: &Step| Step::ALL.iter().position(|known| known == step);
         match &progress.happening {
             Happening::EventReceived { .. } => {
@@ -133,13 +131,13 @@ mod tests {
         };
         let failed =
             || Happening::Ended { verdict: Verdict::Failed, outcome: "failed: no".to_owned(), elapsed: Duration::ZERO };
-        report(Kind::PrepareToDeploy, Happening::EventReceived { event: "prepareToDeployEvent.p".to_owned() });
-        report(Kind::PrepareToDeploy, Happening::Fetched { objects: 3, bytes: 4000 });
-        report(Kind::PrepareToDeploy, Happening::Fetched { objects: 1, bytes: 5 });
-        report(Kind::PrepareToDeploy, Happening::Refused { step: Step::Package, error: "no".to_owned() });
-        report(Kind::PrepareToDeploy, failed());
-        report(Kind::PrepareToDeploy, failed());
-        report(Kind::Deploy, Happening::PackagesDiffer { packages: "a by A; b by B".to_owned() });
+        report(Task::PrepareToDeploy, Happening::EventReceived { event: "prepareToDeployEvent.p".to_owned() });
+        report(Task::PrepareToDeploy, Happening::Fetched { objects: 3, bytes: 4000 });
+        report(Task::PrepareToDeploy, Happening::Fetched { objects: 1, bytes: 5 });
+        report(Task::PrepareToDeploy, Happening::Refused { step: Step::Package, error: "no".to_owned() });
+        report(Task::PrepareToDeploy, failed());
+        report(Task::PrepareToDeploy, failed());
+        report(Task::Deploy, Happening::PackagesDiffer { packages: "a by A; b by B".to_owned() });
         let text = metrics.text();
         for expected in [
             "opssc_events_total{task=\"prepareToDeploy\"} 1\n",

@@ -5,8 +5,11 @@
 //! comes twice or a restart at any point reaches the same end.
 
 pub mod allow;
-pub mod build;
+pub mod bootstrap;
+mod build;
 mod chaincode_ops;
+mod channel_ops;
+mod channel_plan;
 mod comparison;
 pub mod config;
 mod daemon;

@@ -11,6 +11,40 @@ use crate::fabric::names::MspId;
 
 use super::task::Kind;
 
+/// What the agent is busy with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// Preparing a chaincode for its deployment.
+    PrepareToDeploy,
+    /// Committing a chaincode definition.
+    Deploy,
+    /// Handing in a channel update.
+    UpdateChannel,
+}
+
+impl Task {
+    /// All tasks.
+    pub const ALL: [Self; 3] = [Self::PrepareToDeploy, Self::Deploy, Self::UpdateChannel];
+
+    /// The name in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PrepareToDeploy => Kind::PrepareToDeploy.as_str(),
+            Self::Deploy => Kind::Deploy.as_str(),
+            Self::UpdateChannel => "updateChannel",
+        }
+    }
+}
+
+impl From<Kind> for Task {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::PrepareToDeploy => Self::PrepareToDeploy,
+            Kind::Deploy => Self::Deploy,
+        }
+    }
+}
+
 /// One step of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
@@ -32,13 +66,15 @@ pub enum Step {
     CheckReadiness,
     /// Commit the definition.
     Commit,
+    /// Hand in the update of a channel and see it in force.
+    UpdateChannel,
     /// Tell the ledger how the commit ended.
     Notify,
 }
 
 impl Step {
     /// All steps, in the order in which they are taken.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Validate,
         Self::Fetch,
         Self::Build,
@@ -48,6 +84,7 @@ impl Step {
         Self::Acknowledge,
         Self::CheckReadiness,
         Self::Commit,
+        Self::UpdateChannel,
         Self::Notify,
     ];
 
@@ -63,6 +100,7 @@ impl Step {
             Self::Acknowledge => "Acknowledge",
             Self::CheckReadiness => "Check commit readiness",
             Self::Commit => "Commit definition",
+            Self::UpdateChannel => "Update channel",
             Self::Notify => "Notify commit result",
         }
     }
@@ -172,7 +210,7 @@ pub struct Progress {
     /// The proposal, fit to be shown.
     pub proposal: String,
     /// The task.
-    pub task: Kind,
+    pub task: Task,
     /// The peer, where a step concerns one alone.
     pub peer: Option<String>,
     /// What happened.

@@ -331,7 +331,7 @@ impl Task<'_> {
         let progress = Progress {
             organization: self.operations.client.msp_id().clone(),
             proposal: self.shown.clone(),
-            task: self.kind,
+            task: self.kind.into(),
             peer: peer.map(str::to_owned),
             happening,
         };
