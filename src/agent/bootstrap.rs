@@ -104,7 +104,8 @@ impl Bootstrap {
 
     /// Has all own peers join these channels, peers side by side. Gives who is missing where.
     async fn join(&self, channels: &[ChannelName]) -> Vec<String> {
-        let blocks: Vec<FirstBlock<'_>> = channels.iter().map(|channel| FirstBlock::new(&self.client, channel)).collect();
+        let blocks: Vec<FirstBlock<'_>> =
+            channels.iter().map(|channel| FirstBlock::new(&self.client, channel)).collect();
         let peers = self.client.peers().iter().map(|peer| self.join_one(peer, &blocks));
         join_all(peers).await.concat()
     }
