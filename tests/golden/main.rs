@@ -47,5 +47,7 @@ families! {
     exchange::peer_exchange;
     packages::package_opssc_external;
     packages::package_parse;
+    packages::package_peer_cli;
+    packages::couchdb_index_files;
     participation::orderer_admin;
 }

@@ -1,10 +1,14 @@
 //! Chaincode packages and their labels.
 
-use opssc::fabric::names::Label;
-use opssc::fabric::package::Package;
-use opssc::fabric::package::ccaas::{self, Connection, Image};
+use std::io::Read as _;
 
-use super::support::{Finding, agree, family, same, same_file};
+use opssc::fabric::names::Label;
+use opssc::fabric::package::ccaas::{self, Connection, Image};
+use opssc::fabric::package::sources::DirectoryTree;
+use opssc::fabric::package::{self, Language, Limits, Package, Sources};
+use sha2::{Digest as _, Sha256};
+
+use super::support::{Case, Finding, agree, family, same, same_file, unhex};
 
 pub(crate) fn labels() {
     family("labels", |case| {
@@ -30,7 +34,10 @@ pub(crate) fn package_parse() {
         same("path", &package.path(), &expected("path"))?;
         same("label", &package.label().as_str(), &expected("label"))?;
         match case.get("/expected/code_length").as_u64() {
-            Some(length) => same("length of the code", &(package.code().map_or(0, |code| code.len()) as u64), &length),
+            Some(length) => {
+                let code = package.code().map_err(|error| error.to_string())?;
+                same("length of the code", &(code.len() as u64), &length)
+            }
             None => Ok(()),
         }
     });
@@ -69,4 +76,93 @@ fn check(folder: &std::path::Path, package: &Package, file: &str, metadata: &str
     same("files of the package", &names, &vec!["code.tar.gz", "metadata.json"])?;
     same_file(&folder.join("metadata.json"), &outer[1].1)?;
     same("metadata", &String::from_utf8_lossy(&outer[1].1).as_ref(), &metadata)
+}
+
+pub(crate) fn couchdb_index_files() {
+    family("couchdb-index-files", |case| {
+        let entries = case.json(case.text("/input/file"));
+        let mut wrong = Vec::new();
+        for entry in entries.as_array().expect("a list") {
+            let (path, content) = (entry["path"].as_str().unwrap(), entry["content"].as_str().unwrap());
+            let judged = package::check_metadata_file(path, content.as_bytes());
+            // Where several things are wrong, Fabric tells one of them by chance.
+            let panics = entry["error"].as_str().is_some_and(|error| error.contains("PANIC"));
+            let expected = entry["error"].as_str().filter(|_| !panics);
+            let same_words = match (&judged, expected) {
+                (Err(reason), Some(expected)) => reason == expected,
+                _ => true,
+            };
+            if judged.is_ok() != entry["ok"].as_bool().unwrap() || !same_words {
+                wrong.push(format!("{path} {content}: {judged:?} in place of {}", entry["error"]));
+            }
+        }
+        same("files judged otherwise", &wrong, &Vec::new())
+    });
+}
+
+pub(crate) fn package_peer_cli() {
+    family("package-peer-cli", |case| {
+        let folder = case.rooted_tree(case.text("/input/tree"));
+        let Some(package) = agree(package_of(case, folder.path()), case.ok())? else { return Ok(()) };
+        let expected = case.json("expected.json");
+        let files = package.files().map_err(|error| error.to_string())?;
+        let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+        same("files of the package", &names, &vec!["metadata.json", "code.tar.gz"])?;
+        let metadata = String::from_utf8_lossy(&files[0].1);
+        same("metadata", &metadata.as_ref(), &expected["metadata_json"].as_str().unwrap())?;
+        let code = gunzip(&package.code().map_err(|error| error.to_string())?);
+        if Sha256::digest(&code)[..] == unhex(expected["code_tar_sha256"].as_str().unwrap()) {
+            return Ok(());
+        }
+        let listed = |entry: &serde_json::Value| entry["name"].as_str().unwrap().to_owned();
+        let theirs: Vec<String> = expected["code_entries"].as_array().unwrap().iter().map(listed).collect();
+        let ours: Vec<String> = tar_names(&code);
+        same("entries of the code", &ours, &theirs)?;
+        Err(format!("the code differs inside of its {} entries", ours.len()))
+    });
+}
+
+/// Packages the folder of a case as the command would.
+fn package_of(case: &Case, base: &std::path::Path) -> Result<Package, String> {
+    let told = |error: &dyn std::fmt::Display| error.to_string();
+    let label = Label::parse(case.text("/input/label")).map_err(|error| told(&error))?;
+    let (kind, path) = (case.text("/input/type"), case.text("/input/path"));
+    let language = Language::parse(kind).map_err(|error| told(&error))?;
+    if path.is_empty() {
+        return Err("no path".to_owned());
+    }
+    let in_gopath = case.get("/input/gopath_mode").as_bool() == Some(true);
+    let root = match case.get("/input/env/GOPATH").as_str() {
+        Some(gopath) if in_gopath => base.join(inside(gopath)).join("src"),
+        _ => base.to_owned(),
+    };
+    let tree = DirectoryTree::new(root);
+    let path = inside(path);
+    let sources = Sources { tree: &tree, path: &path, metadata_path: case.text("/input/path_literal") };
+    package::package_as(language, kind, &label, &sources, &Limits::default()).map_err(|error| told(&error))
+}
+
+/// A path of a case, from the folder that holds its tree.
+fn inside(path: &str) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for name in path.trim_start_matches("<BASE>").split('/') {
+        match name {
+            "" | "." => {}
+            ".." => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    names.join("/")
+}
+
+fn gunzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    flate2::read::GzDecoder::new(bytes).read_to_end(&mut out).unwrap();
+    out
+}
+
+fn tar_names(bytes: &[u8]) -> Vec<String> {
+    let mut archive = tar::Archive::new(bytes);
+    let entries = archive.entries().unwrap();
+    entries.map(|entry| String::from_utf8_lossy(&entry.unwrap().path_bytes()).into_owned()).collect()
 }

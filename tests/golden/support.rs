@@ -1,6 +1,7 @@
 //! Cases: where they lie and how failures are collected.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -78,18 +79,37 @@ impl Case {
 
     /// Lays out the folder that a tree file describes.
     pub(crate) fn tree(&self, name: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        lay_out(folder.path(), &self.json(name));
+        folder
+    }
+
+    /// A folder that holds the one that a tree file describes, under the name that it says.
+    pub(crate) fn rooted_tree(&self, name: &str) -> tempfile::TempDir {
         let tree = self.json(name);
         let folder = tempfile::tempdir().unwrap();
-        for entry in tree["entries"].as_array().expect("entries") {
-            let path = folder.path().join(entry["path"].as_str().expect("path"));
-            fs::create_dir_all(path.parent().expect("a parent")).unwrap();
-            match entry["type"].as_str().expect("type") {
-                "dir" => fs::create_dir_all(&path).unwrap(),
-                "symlink" => std::os::unix::fs::symlink(entry["target"].as_str().expect("target"), &path).unwrap(),
-                _ => fs::write(&path, contents(entry)).unwrap(),
+        let root = folder.path().join(tree["root"].as_str().expect("root"));
+        fs::create_dir(&root).unwrap();
+        lay_out(&root, &tree);
+        folder
+    }
+}
+
+fn lay_out(folder: &Path, tree: &Value) {
+    for entry in tree["entries"].as_array().expect("entries") {
+        let path = folder.join(entry["path"].as_str().expect("path"));
+        fs::create_dir_all(path.parent().expect("a parent")).unwrap();
+        match entry["type"].as_str().expect("type") {
+            "dir" => fs::create_dir_all(&path).unwrap(),
+            "symlink" => std::os::unix::fs::symlink(entry["target"].as_str().expect("target"), &path).unwrap(),
+            _ => {
+                fs::write(&path, contents(entry)).unwrap();
+                if let Some(mode) = entry["mode"].as_str() {
+                    let mode = u32::from_str_radix(mode, 8).expect("an octal mode");
+                    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+                }
             }
         }
-        folder
     }
 }
 

@@ -6,7 +6,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::{Compression, GzBuilder};
 
 use super::PackageError;
-use super::tar::Tar;
+use super::tar::{Entry, Tar};
 
 /// How much a package may unpack to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,13 +66,27 @@ impl<R: Read> Read for Bounded<R> {
     }
 }
 
-/// Calls `each` with the name and the contents of every entry.
+/// Calls `each` with the name and the contents of every entry, all of which have to be regular files.
 ///
 /// Stops at the end of the tar, so what follows it (even the checksum of the gzip) goes unnoticed, as on the peers.
 pub(super) fn unpack(
     bytes: &[u8],
     limits: &Limits,
     mut each: impl FnMut(&str, Vec<u8>) -> Result<(), PackageError>,
+) -> Result<(), PackageError> {
+    walk(bytes, limits, |entry, contents| {
+        if !entry.regular {
+            return Err(PackageError::NotRegular { name: entry.name.clone() });
+        }
+        each(&entry.name, contents)
+    })
+}
+
+/// Calls `each` with every entry, of whatever kind, and its contents.
+pub(super) fn walk(
+    bytes: &[u8],
+    limits: &Limits,
+    mut each: impl FnMut(&Entry, Vec<u8>) -> Result<(), PackageError>,
 ) -> Result<(), PackageError> {
     let judge = |error: io::Error| {
         if error.to_string().contains(BEYOND) {
@@ -88,11 +102,8 @@ pub(super) fn unpack(
             return Err(PackageError::TooLarge { what: format!("{count} entries") });
         }
         count += 1;
-        if !entry.regular {
-            return Err(PackageError::NotRegular { name: entry.name });
-        }
         let contents = archive.contents(entry.size).map_err(judge)?;
-        each(&entry.name, contents)?;
+        each(&entry, contents)?;
     }
     Ok(())
 }

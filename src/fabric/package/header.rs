@@ -132,3 +132,39 @@ fn record(key: &str, value: &str) -> String {
     }
     format!("{length} {key}={value}\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+
+    #[test]
+    fn headers_are_those_of_go() {
+        let names = [
+            "a".to_owned(),
+            format!("src/{}", "a".repeat(95)),
+            format!("src/{}", "a".repeat(96)),
+            format!("src/{}", "a".repeat(97)),
+            format!("src/{}f", "d/".repeat(60)),
+            format!("{}/{}", "p".repeat(155), "n".repeat(100)),
+            format!("{}/n", "p".repeat(156)),
+            format!("{}/{}", "p".repeat(100), "n".repeat(101)),
+            "src/ü.js".to_owned(),
+            format!("src/日本/{}/y.js", "x".repeat(120)),
+            format!("{}file", "a/".repeat(200)),
+            format!("{}/{}", "q".repeat(99), "ä".repeat(40)),
+            "é".to_owned(),
+        ];
+        let mut all = Vec::new();
+        for (at, name) in (0..).zip(&names) {
+            all.extend(header(&Fields { name, size: at * 1000, mode: 0o100_644, owner: 500, kind: b'0' }));
+            let folder = format!("{name}/");
+            all.extend(header(&Fields { name: &folder, size: 0, mode: 0o040_755, owner: 500, kind: b'5' }));
+        }
+        // What a program in Go wrote with the same names.
+        assert_eq!(all.len(), 28_672);
+        let sum: String = Sha256::digest(&all).iter().fold(String::new(), |sum, byte| format!("{sum}{byte:02x}"));
+        assert_eq!(sum, "05025c7a3f1ef36ad93aa4914601e1a449bd8fcdf394c4cfa549c775760f5bb0");
+    }
+}

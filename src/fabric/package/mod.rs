@@ -20,11 +20,14 @@ mod pack;
 pub mod sources;
 mod statedb;
 mod tar;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
 pub use archive::Limits;
 pub use pack::PackError;
@@ -71,6 +74,12 @@ pub enum PackageError {
         name: &'static str,
         /// What the parser said.
         reason: String,
+    },
+    /// An entry would be unpacked outside of the folder for it.
+    #[error("{name:?} in the package leads outside of it")]
+    Escapes {
+        /// Its name.
+        name: String,
     },
     /// The label breaks Fabric's rule.
     #[error("package has no valid label")]
@@ -288,13 +297,86 @@ impl Package {
     /// The files of the code package by name; the last of each name.
     ///
     /// # Errors
-    /// [`PackageError`] when it cannot be unpacked within the limits.
+    /// [`PackageError`] when it cannot be unpacked within the limits, or holds what no peer would unpack: links and
+    /// devices, names that lead outside.
     pub fn code_files(&self) -> Result<BTreeMap<String, Bytes>, PackageError> {
         let mut files = BTreeMap::new();
-        archive::unpack(&self.code()?, &Limits::default(), |name, contents| {
-            files.insert(name.to_owned(), contents.into());
+        archive::walk(&self.code()?, &Limits::default(), |entry, contents| {
+            let listed = PackedEntry::new(entry, &contents);
+            match listed.kind {
+                PackedKind::Other => return Err(PackageError::NotRegular { name: listed.name }),
+                _ if listed.escapes() => return Err(PackageError::Escapes { name: listed.name }),
+                PackedKind::File => drop(files.insert(listed.name, contents.into())),
+                PackedKind::Directory => {}
+            }
             Ok(())
         })?;
         Ok(files)
+    }
+
+    /// What the code package holds, in its order, of whatever kind it is.
+    ///
+    /// # Errors
+    /// [`PackageError`] when it cannot be unpacked within the limits.
+    pub fn code_entries(&self) -> Result<Vec<PackedEntry>, PackageError> {
+        let mut entries = Vec::new();
+        archive::walk(&self.code()?, &Limits::default(), |entry, contents| {
+            entries.push(PackedEntry::new(entry, &contents));
+            Ok(())
+        })?;
+        Ok(entries)
+    }
+}
+
+/// What an entry of a package is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PackedKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A link, device or the like, which no peer unpacks.
+    Other,
+}
+
+/// An entry of a package, without its contents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackedEntry {
+    /// As it is written.
+    pub name: String,
+    /// What it is.
+    pub kind: PackedKind,
+    /// As it is written.
+    pub mode: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Of the contents.
+    pub sha256: [u8; 32],
+}
+
+impl PackedEntry {
+    fn new(entry: &tar::Entry, contents: &[u8]) -> Self {
+        let kind = match (entry.regular, entry.directory) {
+            (true, _) => PackedKind::File,
+            (_, true) => PackedKind::Directory,
+            _ => PackedKind::Other,
+        };
+        let sha256 = Sha256::digest(contents).into();
+        Self { name: entry.name.clone(), kind, mode: entry.mode, size: contents.len() as u64, sha256 }
+    }
+
+    /// Whether the name leads out of the folder that the package is unpacked to.
+    #[must_use]
+    pub fn escapes(&self) -> bool {
+        let mut depth = 0_usize;
+        for name in self.name.split('/') {
+            match name {
+                "" | "." => {}
+                ".." if depth == 0 => return true,
+                ".." => depth -= 1,
+                _ => depth += 1,
+            }
+        }
+        self.name.starts_with('/')
     }
 }

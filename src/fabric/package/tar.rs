@@ -23,6 +23,9 @@ pub(super) struct Entry {
     pub(super) name: String,
     pub(super) size: u64,
     pub(super) regular: bool,
+    pub(super) directory: bool,
+    /// As it is written, with bits that name the kind of file.
+    pub(super) mode: u32,
 }
 
 fn broken(what: &str) -> io::Error {
@@ -72,7 +75,10 @@ impl<R: Read> Tar<R> {
                     let name = long_name.or(path).unwrap_or(header.name);
                     // In the oldest format, a name that ends in a slash is a directory.
                     let regular = kind == b'0' || (kind == 0 && !name.ends_with('/'));
-                    return Ok(Some(Entry { name, size: size.unwrap_or(header.size), regular }));
+                    let directory = kind == b'5' || (kind == 0 && name.ends_with('/'));
+                    // Entries without contents may still name a size.
+                    let size = if matches!(kind, b'1'..=b'6') { 0 } else { size.unwrap_or(header.size) };
+                    return Ok(Some(Entry { name, size, regular, directory, mode: header.mode }));
                 }
             }
         }
@@ -125,6 +131,7 @@ struct Header {
     name: String,
     size: u64,
     kind: u8,
+    mode: u32,
 }
 
 impl Header {
@@ -138,9 +145,11 @@ impl Header {
         if noted != sum(false) && noted != sum(true) {
             return Err(broken("checksum"));
         }
-        for field in [100..108, 108..116, 116..124, 136..148] {
+        for field in [108..116, 116..124, 136..148] {
             number(&block[field])?;
         }
+        // Bits above these mean nothing.
+        let mode = u32::try_from(number(&block[100..108])? & 0xffff_ffff).unwrap_or_default();
         let size = u64::try_from(number(&block[124..136])?).map_err(|_| broken("size"))?;
         let mut name = text(&block[..100]);
         let (magic, version) = (&block[257..263], &block[263..265]);
@@ -157,7 +166,7 @@ impl Header {
                 name = format!("{prefix}/{name}");
             }
         }
-        Ok(Self { name, size, kind: block[156] })
+        Ok(Self { name, size, kind: block[156], mode })
     }
 }
 

@@ -8,7 +8,10 @@
 //!
 //! Source: Fabric 3.1.5 `core/chaincode/platforms/golang`; Go 1.24 `go/build` and `cmd/go`.
 
+mod build;
+mod gopath;
 mod module;
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,10 +37,16 @@ pub(super) fn items(sources: &Sources<'_>, limits: &Limits) -> Result<(Vec<Item>
     if folder.kind != SourceKind::Directory {
         return Err(refused(format!("{} is a file", sources.path)));
     }
-    let Some(module) = module::find(sources, &folder.path)? else {
-        return Err(refused("no go.mod at its folder or above"));
-    };
     let mut files = Files::new();
+    let Some(module) = module::find(sources, &folder.path)? else {
+        let gopath = gopath::Gopath::new(sources)?;
+        let name = join("src", sources.metadata_path);
+        let layout = Layout { root: &folder.path, folder: &folder.path, name: &name, whole: false };
+        collect(sources, &layout, limits, &mut files)?;
+        gopath.collect(sources.path, limits, &mut files)?;
+        return Ok((listed(files), sources.metadata_path.to_owned()));
+    };
+    gopath::check_package(sources, &folder.path)?;
     collect(
         sources,
         &Layout { root: &module.root, folder: &folder.path, name: "src", whole: true },
