@@ -2,4 +2,4 @@
 
 pub use super::ledger::fuzzing::transaction;
 pub use super::orderer::fuzzing::{admin_form, config_update};
-pub use super::peer::fuzzing::{endorsement_plan, signed_proposal};
+pub use super::peer::fuzzing::{endorsement_plan, shim_of_chaincode, signed_proposal, system_call};

@@ -60,7 +60,7 @@ targets! {
     #[cfg(feature = "shim")]
     shim: shim_of_peer;
     #[cfg(feature = "devnet")]
-    devnet: transaction config_update signed_proposal admin_form endorsement_plan;
+    devnet: transaction config_update signed_proposal admin_form endorsement_plan shim_of_chaincode system_call;
 }
 
 /// The parts of an input, which are separated by line ends: for what takes a name beside its bytes.

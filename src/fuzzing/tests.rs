@@ -59,7 +59,7 @@ fn run(body: fn(&[u8]), input: &[u8], what: &str) {
 /// How many mutations are tried: fewer where signatures are verified, which takes its time.
 fn mutations(target: &str) -> u64 {
     match target {
-        "config_block" | "msp_config" | "transaction" | "revocation_list" | "config_update" => 300,
+        "config_block" | "system_call" | "msp_config" | "transaction" | "revocation_list" | "config_update" => 300,
         "identity" | "private_key" | "contract_call" | "certificate" | "signature" => 800,
         _ => 2000,
     }

@@ -72,6 +72,12 @@ pub(crate) struct Request {
 }
 
 impl ChaincodeStream {
+    /// A stream that sends through `outbox`; whoever makes it hands in what comes.
+    pub(super) fn new(package_id: &str, outbox: mpsc::Sender<ChaincodeMessage>, workers: &Workers) -> Arc<Self> {
+        let package_id = package_id.to_owned();
+        Arc::new(Self { package_id, outbox, transactions: Mutex::default(), ended: workers.token().child_token() })
+    }
+
     /// Opens the stream over `channel` and waits until the chaincode has registered as `package_id`.
     ///
     /// Cancel safety: dropping the future ends the stream.
@@ -105,12 +111,7 @@ impl ChaincodeStream {
         for message in [registered, ready] {
             outbox.send(message).await.map_err(|_| terminated())?;
         }
-        let stream = Arc::new(Self {
-            package_id: package_id.to_owned(),
-            outbox,
-            transactions: Mutex::default(),
-            ended: workers.token().child_token(),
-        });
+        let stream = Self::new(package_id, outbox, workers);
         let (inside, reading) = (workers.clone(), Arc::clone(&stream));
         workers.spawn_to_end("chaincode stream", async move {
             let token = reading.ended.clone();
@@ -195,7 +196,8 @@ impl ChaincodeStream {
         }
     }
 
-    async fn take(self: &Arc<Self>, message: ChaincodeMessage, workers: &Workers) -> Result<(), Refused> {
+    /// Does what a message of the chaincode asks for. An error is the end of the stream.
+    pub(super) async fn take(self: &Arc<Self>, message: ChaincodeMessage, workers: &Workers) -> Result<(), Refused> {
         let kind = message.r#type();
         if kind == Type::Keepalive {
             return Ok(());

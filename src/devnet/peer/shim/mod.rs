@@ -4,6 +4,8 @@
 //! run side by side on the one stream.
 
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod handler;
 mod queries;
 

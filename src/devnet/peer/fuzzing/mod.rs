@@ -2,8 +2,11 @@
 
 #![allow(clippy::missing_panics_doc, reason = "to panic is how a body tells what it has found")]
 
+mod calls;
+
 use prost::Message as _;
 
+pub use self::calls::{shim_of_chaincode, system_call};
 use super::discovery::principals;
 use super::proposal::UnpackedProposal;
 use crate::fabric::policy::dsl;

@@ -1,0 +1,3 @@
+
+2È"t2
+goldentE"payload:goldenchannel

@@ -1,0 +1,6 @@
+
+
+k"another:goldenchannel
+ÿÿ"t:goldenchannel
+x"t:goldenchannel
+	Èdone"t:goldenchannel

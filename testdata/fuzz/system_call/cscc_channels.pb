@@ -1,0 +1,2 @@
+cscc
+GetChannels 

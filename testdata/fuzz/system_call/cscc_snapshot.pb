@@ -1,0 +1,3 @@
+cscc
+JoinChainBySnapshot
+folder 

@@ -1,0 +1,4 @@
+
+_lifecycle2
+"ApproveChaincodeDefinitionForMyOrg
+fresh1

@@ -1,0 +1,6 @@
+
+_lifecycle.
+ QueryApprovedChaincodeDefinition
+
+
+golden

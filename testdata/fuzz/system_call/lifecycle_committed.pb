@@ -1,0 +1,5 @@
+
+_lifecycle$
+QueryChaincodeDefinition
+
+golden

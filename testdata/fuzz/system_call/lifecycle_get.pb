@@ -1,0 +1,5 @@
+
+_lifecyclel
+GetInstalledChaincodePackage
+L
+Jbasic_1.0:abababababababababababababababababababababababababababababababab 

@@ -1,0 +1,5 @@
+
+_lifecycleg
+QueryInstalledChaincode
+L
+Jbasic_1.0:abababababababababababababababababababababababababababababababab 

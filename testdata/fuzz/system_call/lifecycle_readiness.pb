@@ -1,0 +1,4 @@
+
+_lifecycle&
+CheckCommitReadiness
+basic1.0

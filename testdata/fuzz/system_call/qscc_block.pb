@@ -1,0 +1,4 @@
+qscc$
+GetBlockByNumber
+goldenchannel
+2

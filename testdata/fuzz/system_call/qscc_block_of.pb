@@ -1,0 +1,4 @@
+qscca
+GetBlockByTxID
+goldenchannel
+@abababababababababababababababababababababababababababababababab

@@ -1,0 +1,3 @@
+qscc
+GetChainInfo
+goldenchannel

@@ -1,0 +1,4 @@
+qscce
+GetTransactionByID
+goldenchannel
+@abababababababababababababababababababababababababababababababab
