@@ -13,6 +13,7 @@ use gix::objs::tree::EntryKind;
 use super::GitError;
 use super::progress::Limits;
 use super::repository::{Repository, shown};
+use super::signature::{SignatureError, Signer, SigningKeys};
 use super::store::{Store, TreeEntry};
 use crate::fabric::package::sources::{SourceEntry, SourceError, SourceKind, SourceTree};
 use crate::runtime::scratch::Scratch;
@@ -57,6 +58,16 @@ impl Checkout {
     /// The repository.
     pub fn repository(&self) -> &Repository {
         &self.repository
+    }
+
+    /// Who signed the commit, of those whom the operator trusts.
+    ///
+    /// # Errors
+    /// [`SignatureError`] when nobody of them did.
+    pub fn signer(&self, keys: &SigningKeys) -> Result<Signer, SignatureError> {
+        let commit = self.store.commit(self.commit);
+        let commit = commit.map_err(|error| SignatureError::Unreadable { reason: error.to_string() })?;
+        keys.signer(&commit)
     }
 
     /// The folder that was asked for, as a path of the tree: without `.`, and without a slash at either end.

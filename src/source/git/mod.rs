@@ -16,6 +16,7 @@ mod network;
 mod progress;
 mod repository;
 mod session;
+pub mod signature;
 mod store;
 mod submodules;
 mod text;

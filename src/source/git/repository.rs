@@ -35,11 +35,15 @@ impl Repository {
         if text.len() > LONGEST {
             return Err("its name is too long");
         }
-        if text.starts_with("ssh://") || text.starts_with("git+ssh://") || (text.contains('@') && text.contains(':')) {
+        let ssh = match text.split_once("://") {
+            Some((scheme, _)) if !matches!(scheme, "ssh" | "git+ssh" | "ssh+git") => {
+                return Err("it must be named without a scheme, as host/path");
+            }
+            Some(_) => true,
+            None => text.contains('@') && text.contains(':'),
+        };
+        if ssh {
             return Err("ssh is not supported: repositories are fetched over https, name it as host/path");
-        }
-        if text.contains("://") {
-            return Err("it must be named without a scheme, as host/path");
         }
         if text.contains('@') {
             return Err("it must be named without an account, as host/path");

@@ -52,6 +52,19 @@ pub(super) struct Session {
     folder: PathBuf,
     limit: usize,
     packs: usize,
+    /// Whether the server is asked to leave out files that are too large anyway.
+    leaves_out: bool,
+}
+
+/// What is asked for, of what is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// Commits without their history, where the server can do so.
+    Alone,
+    /// All history.
+    History,
+    /// All history, but of it only commits.
+    Commits,
 }
 
 impl Session {
@@ -71,7 +84,9 @@ impl Session {
         );
         let handshake = greeted.map_err(|error| said(&line, &error))?;
         let limit = usize::try_from(line.meter.limits().object_bytes).unwrap_or(usize::MAX);
-        let session = Self { line, transport, handshake, folder: folder.to_owned(), limit, packs: 0 };
+        let session =
+            Self { line, transport, handshake, folder: folder.to_owned(), limit, packs: 0, leaves_out: false };
+        let session = Self { leaves_out: session.can("filter"), ..session };
         if session.capability("object-format").is_some_and(|format| format != "sha1") {
             return Err(session.refused("repositories with SHA-256 hashes are not supported".to_owned()));
         }
@@ -96,6 +111,11 @@ impl Session {
         }
     }
 
+    /// Whether the server may have left out files that are too large.
+    pub(super) fn leaves_out(&self) -> bool {
+        self.leaves_out
+    }
+
     /// Fetches the commit that `revision` is, and tells which that is.
     pub(super) fn fetch(&mut self, revision: &Revision) -> Result<ObjectId, GitError> {
         if let Some(commit) = revision.full_hash() {
@@ -103,7 +123,7 @@ impl Session {
         }
         let advertised = self.advertised(Some(revision))?;
         if let Some(found) = named(&advertised, revision)? {
-            self.fetch_objects(&[found.id], self.alone(), None)?;
+            self.fetch_objects(&[found.id], Extent::Alone)?;
             return self.store()?.commit_of(found.id);
         }
         match revision.abbreviated_hash() {
@@ -114,7 +134,7 @@ impl Session {
 
     /// Fetches `commit`, which need not be the end of any branch.
     pub(super) fn fetch_commit(&mut self, commit: ObjectId, revision: &Revision) -> Result<ObjectId, GitError> {
-        match self.fetch_objects(&[commit], self.alone(), None) {
+        match self.fetch_objects(&[commit], Extent::Alone) {
             Ok(()) => {
                 let store = self.store()?;
                 if store.has(commit) {
@@ -147,7 +167,7 @@ impl Session {
         // Only commits first, where the server can leave the rest out. Branches alone do not do: another commit with the
         // same start may lie in their history.
         let commits_only = self.can("filter");
-        self.fetch_objects(&wants, None, commits_only.then_some("tree:0"))?;
+        self.fetch_objects(&wants, if commits_only { Extent::Commits } else { Extent::History })?;
         let mut found = self.store()?.commits_with(prefix)?;
         match (found.pop(), found.is_empty()) {
             (None, _) => Err(unknown()),
@@ -163,12 +183,7 @@ impl Session {
     fn fetch_everything(&mut self) -> Result<(), GitError> {
         let wants: BTreeSet<_> = self.advertised(None)?.iter().map(|found| found.id).collect();
         let wants: Vec<_> = wants.into_iter().collect();
-        if wants.is_empty() { Ok(()) } else { self.fetch_objects(&wants, None, None) }
-    }
-
-    /// How to ask for commits without their history.
-    fn alone(&self) -> Option<NonZeroU32> {
-        self.can("shallow").then_some(NonZeroU32::MIN)
+        if wants.is_empty() { Ok(()) } else { self.fetch_objects(&wants, Extent::History) }
     }
 
     fn store(&self) -> Result<Store, GitError> {
@@ -201,13 +216,33 @@ impl Session {
         Ok(advertised.filter(|found| wanted(&found.name)).collect())
     }
 
-    /// Fetches `wants` into the store: `depth` commits of history or all of it, and all objects or those that `filter`
-    /// leaves.
-    fn fetch_objects(
+    /// Fetches `wants` into the store.
+    fn fetch_objects(&mut self, wants: &[ObjectId], extent: Extent) -> Result<(), GitError> {
+        let filter = match extent {
+            Extent::Commits => Some("tree:0".to_owned()),
+            Extent::Alone | Extent::History if self.leaves_out => {
+                // Files of so many bytes or more.
+                Some(format!("blob:limit={}", self.line.meter.limits().object_bytes.saturating_add(1)))
+            }
+            Extent::Alone | Extent::History => None,
+        };
+        let depth = (extent == Extent::Alone && self.can("shallow")).then_some(NonZeroU32::MIN);
+        match self.fetch_filtered(wants, depth, filter.as_deref()) {
+            Err(GitError::Server { reason, .. }) if filter.is_some() && extent != Extent::Commits => {
+                tracing::debug!(%reason, "the server leaves nothing out, it is asked for everything");
+                self.leaves_out = false;
+                self.fetch_filtered(wants, depth, None)
+            }
+            fetched => fetched,
+        }
+    }
+
+    /// Fetches `depth` commits of history or all of it, and all objects or those that `filter` leaves.
+    fn fetch_filtered(
         &mut self,
         wants: &[ObjectId],
         depth: Option<NonZeroU32>,
-        filter: Option<&'static str>,
+        filter: Option<&str>,
     ) -> Result<(), GitError> {
         // What was cut off once must not be cut off in the next fetch too.
         self.packs += 1;
@@ -318,7 +353,7 @@ const SMALLEST_LIMIT: usize = 64 * 1024 * 1024;
 /// Asks for objects and owns none: there is nothing to negotiate.
 struct Wants<'a> {
     wants: &'a [ObjectId],
-    filter: Option<&'static str>,
+    filter: Option<&'a str>,
 }
 
 impl Negotiate for Wants<'_> {

@@ -19,6 +19,8 @@ const LONGEST_TAG_CHAIN: usize = 8;
 /// An object store.
 pub(super) struct Store {
     objects: Mutex<gix::odb::Handle>,
+    limit: usize,
+    leaves_out: bool,
 }
 
 /// What a tree holds under a name.
@@ -40,7 +42,12 @@ impl Store {
         };
         let objects = gix::odb::at_opts(folder.join("objects"), gix::hash::Kind::Sha1, None, options)
             .map_err(GitError::Folder)?;
-        Ok(Self { objects: Mutex::new(objects) })
+        Ok(Self { objects: Mutex::new(objects), limit, leaves_out: false })
+    }
+
+    /// A file that is missing is then one that was left out, as it is too large.
+    pub(super) fn leaving_out(self, leaves_out: bool) -> Self {
+        Self { leaves_out, ..self }
     }
 
     fn objects(&self) -> MutexGuard<'_, gix::odb::Handle> {
@@ -77,6 +84,8 @@ impl Store {
         match self.objects().try_header(&id) {
             Ok(Some(header)) if header.kind == Kind::Blob => Ok(header.size),
             Ok(Some(_)) => Err(GitError::Object { id: id.to_string(), reason: "it is no file".to_owned() }),
+            // The server was asked to leave out what is larger, and to send everything else.
+            Ok(None) if self.leaves_out => Err(GitError::limit("bytes in one object", self.limit)),
             Ok(None) => Err(GitError::Object { id: id.to_string(), reason: "it is missing".to_owned() }),
             Err(error) => Err(GitError::Object { id: id.to_string(), reason: text::chain(&error) }),
         }

@@ -42,7 +42,9 @@ impl Fetching {
         let path = checkout::clean(path)?;
         let scratch = Scratch::create(&self.shared.folder).map_err(GitError::Folder)?;
         DirBuilder::new().recursive(true).create(scratch.path().join("objects/pack")).map_err(GitError::Folder)?;
-        let commit = self.session(&repository, &repository, scratch.path())?.fetch(revision)?;
+        let mut session = self.session(&repository, &repository, scratch.path())?;
+        let commit = session.fetch(revision)?;
+        let mut leaves_out = session.leaves_out();
         let limits = self.meter.limits();
         let object_bytes = usize::try_from(limits.object_bytes).unwrap_or(usize::MAX);
         let store = Store::open(scratch.path(), object_bytes)?;
@@ -50,7 +52,8 @@ impl Fetching {
         if !tree.is_directory(&store, &path)? {
             return Err(GitError::Path { path, reason: "there is no such folder in the repository" });
         }
-        self.submodules(&repository, &store, &mut tree, &path, scratch.path())?;
+        leaves_out |= self.submodules(&repository, &store, &mut tree, &path, scratch.path())?;
+        let store = store.leaving_out(leaves_out);
         // The limits hold before anything is read.
         tree.list(&store, limits, &path)?;
         Ok(Checkout::new(store, tree, (repository, commit, path), limits.clone(), scratch))
@@ -82,7 +85,7 @@ impl Fetching {
         Session::open(Arc::new(line), &url, folder)
     }
 
-    /// Fetches the submodules below `path`, and those in them.
+    /// Fetches the submodules below `path`, and those in them; whether a server left something out.
     fn submodules(
         &self,
         proposed: &Repository,
@@ -90,14 +93,15 @@ impl Fetching {
         tree: &mut Tree,
         path: &str,
         folder: &Path,
-    ) -> Result<(), GitError> {
+    ) -> Result<bool, GitError> {
+        let mut leaves_out = false;
         let limits = self.meter.limits();
         // The repositories whose trees are known, with where they lie and who they are.
         let mut homes = vec![(String::new(), tree.root, proposed.clone())];
         loop {
             let missing: Vec<_> = tree.missing_submodules(store, limits, path)?;
             if missing.is_empty() {
-                return Ok(());
+                return Ok(leaves_out);
             }
             for (at, commit) in missing {
                 if tree.submodules.len() >= limits.submodules {
@@ -118,6 +122,7 @@ impl Fetching {
                     GitError::UnknownRevision { .. } => refuse(format!("{repository} has no commit {commit}")),
                     other => other,
                 })?;
+                leaves_out |= session.leaves_out();
                 let store = Store::open(folder, usize::try_from(limits.object_bytes).unwrap_or(usize::MAX))?;
                 let root = store.tree_of(fetched)?;
                 tree.submodules.insert(at.clone(), root);

@@ -1,7 +1,5 @@
 //! Repositories for tests, made by the machine's git: with files, links, submodules and tags, and broken on purpose.
 
-#![allow(dead_code, reason = "for tests to come")]
-
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -3,8 +3,6 @@
 //! A module of its own because the agent's tests fetch from it too. Each server has a certificate authority of its own, a
 //! port that the system chose, and keeps a list of what was asked.
 
-#![allow(dead_code, reason = "for tests to come")]
-
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -58,8 +56,6 @@ pub(crate) enum Answer {
 
 /// A server; ends when dropped.
 pub(crate) struct GitServer {
-    /// Where the repositories lie, as `NAME.git`.
-    root: PathBuf,
     address: SocketAddr,
     ca: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -73,7 +69,7 @@ impl Drop for GitServer {
 }
 
 impl GitServer {
-    /// Serves the repositories in `root`.
+    /// Serves the repositories in `root`, which lie there as `NAME.git`.
     pub(crate) async fn start(root: &Path, behaviour: Behaviour) -> Self {
         let (ca, tls) = certificates();
         let acceptor = TlsAcceptor::from(Arc::new(tls));
@@ -96,7 +92,7 @@ impl GitServer {
                 });
             }
         });
-        Self { root: root.to_owned(), address, ca, asked, worker }
+        Self { address, ca, asked, worker }
     }
 
     /// The certificate authority, in PEM.
@@ -122,11 +118,6 @@ impl GitServer {
     /// Method, path, and with `+auth` whether an account was shown, of all requests so far.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
-    }
-
-    /// The repository `name`.
-    pub(crate) fn repository(&self, name: &str) -> PathBuf {
-        self.root.join(format!("{name}.git"))
     }
 }
 
