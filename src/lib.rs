@@ -18,6 +18,7 @@
     feature = "shim",
     doc = "| [`chaincode`] | chaincode in Rust, and the server through which real peers run it |"
 )]
+#![cfg_attr(feature = "typescript", doc = "| [`source`] | chaincode sources: TypeScript to JavaScript |")]
 //! | [`opssc`] | events and calls of the two OpsSC contracts, and the contracts themselves |
 #![cfg_attr(feature = "agent", doc = "| [`agent`] | the daemon |")]
 #![cfg_attr(feature = "devnet", doc = "| [`devnet`] | the embedded network, for trying and testing |")]
@@ -64,5 +65,5 @@ pub mod fuzzing;
 pub mod opssc;
 pub mod pb;
 pub mod runtime;
-#[cfg(feature = "git")]
+#[cfg(any(feature = "git", feature = "typescript"))]
 pub mod source;

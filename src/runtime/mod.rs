@@ -7,8 +7,10 @@ pub(crate) mod dns;
 pub mod durable;
 pub mod retry;
 pub mod scratch;
+mod stack;
 mod workers;
 
+pub use stack::{StackError, on_stack};
 pub use tokio_util::sync::CancellationToken;
 pub use workers::{WorkerError, Workers};
 

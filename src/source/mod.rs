@@ -5,3 +5,5 @@
 
 #[cfg(feature = "git")]
 pub mod git;
+#[cfg(feature = "typescript")]
+pub mod typescript;

@@ -21,3 +21,5 @@ mod embedded;
 #[path = "../real_fabric/network/mod.rs"]
 mod network;
 mod node;
+#[cfg(feature = "typescript")]
+mod typescript;

@@ -33,17 +33,27 @@ impl Node {
         None
     }
 
-    /// Runs a script to its end. Fails the test with all that the script has written when it fails.
+    /// Where the scripts are.
+    pub fn folder() -> PathBuf {
+        folder()
+    }
+
+    /// Runs a script of ours to its end. Fails the test with all that the script has written when it fails.
     pub async fn run(&self, script: &str, arguments: &[&Path]) -> String {
+        self.run_file(&folder().join(script), arguments).await
+    }
+
+    /// Runs any script.
+    pub async fn run_file(&self, script: &Path, arguments: &[&Path]) -> String {
         let mut command = Command::new("node");
         // Libraries of the previous decade call what Node.js has deprecated since.
-        command.arg("--no-deprecation").arg(folder().join(script)).args(arguments);
+        command.arg("--no-deprecation").arg(script).args(arguments);
         command.stdin(Stdio::null()).kill_on_drop(true);
         let ended = tokio::time::timeout(PATIENCE, command.output()).await;
         let Output { status, stdout, stderr } =
-            ended.unwrap_or_else(|_| panic!("{script} did not end within {PATIENCE:?}")).unwrap();
+            ended.unwrap_or_else(|_| panic!("{} did not end within {PATIENCE:?}", script.display())).unwrap();
         let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        assert!(status.success(), "{script}: {status}\n{stdout}\n{stderr}");
+        assert!(status.success(), "{}: {status}\n{stdout}\n{stderr}", script.display());
         stdout
     }
 }

@@ -1,0 +1,1 @@
+this is no TypeScript, and it is not compiled

@@ -1,0 +1,3 @@
+export interface OnlyAType {
+    name: string;
+}

@@ -1,0 +1,2 @@
+export {default as Asset} from './asset';
+export * from './types';
