@@ -10,6 +10,7 @@ mod ctl;
 mod demo;
 mod devnet;
 mod failure;
+mod lifecycle;
 mod logging;
 mod orderer;
 mod output;
@@ -28,6 +29,7 @@ use self::contract::ContractCommand;
 use self::demo::Demo;
 use self::devnet::DevnetCommand;
 use self::failure::Exit;
+use self::lifecycle::LifecycleCommand;
 use self::orderer::OrdererCommand;
 use self::proposal::ProposalCommand;
 use self::settings::SettingFlags;
@@ -62,6 +64,9 @@ enum Command {
     /// Serve contracts to real peers
     #[command(subcommand)]
     Contract(ContractCommand),
+    /// Package chaincode, look into packages
+    #[command(subcommand)]
+    Lifecycle(LifecycleCommand),
     /// Run an embedded network, for trying and testing
     #[command(subcommand)]
     Devnet(DevnetCommand),
@@ -91,6 +96,7 @@ where
         Command::Channel(command) => channel::run(&command, &environment),
         Command::Orderer(command) => orderer::run(&command, &environment),
         Command::Contract(command) => contract::run(&command, &environment),
+        Command::Lifecycle(command) => lifecycle::run(&command, &environment),
         Command::Devnet(command) => devnet::run(command),
         Command::Demo(demo) => demo::run(&demo),
     };

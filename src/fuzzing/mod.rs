@@ -23,6 +23,7 @@ use crate::chaincode::shim::fuzzing as shim;
 use crate::client::fuzzing as client;
 #[cfg(feature = "devnet")]
 use crate::devnet::fuzzing as devnet;
+use crate::fabric::package::fuzzing as package;
 #[cfg(feature = "opssc-contracts")]
 use crate::opssc::contracts::fuzzing as contracts;
 
@@ -54,7 +55,8 @@ targets! {
     identity: identity certificate revocation_list private_key pem signature msp_config;
     policy: policy_bytes policy_text policy_of_opssc collections;
     client: discovery gateway_error participation checkpoint;
-    text: profile package opssc_event;
+    package: package tar go_source;
+    text: profile opssc_event;
     #[cfg(feature = "opssc-contracts")]
     contracts: contract_call contract_json;
     #[cfg(feature = "shim")]

@@ -1,9 +1,6 @@
-//! What comes as text, or packed: connection profiles, packages, the events of the OpsSC contracts.
-
-use bytes::Bytes;
+//! What comes as text: connection profiles, the events of the OpsSC contracts.
 
 use crate::client::profile::ConnectionProfile;
-use crate::fabric::package::{Package, ccaas};
 use crate::opssc::{chaincode_ops, channel_ops};
 
 /// A connection profile, YAML or JSON.
@@ -12,20 +9,6 @@ pub fn profile(input: &[u8]) {
     let own = profile.organization();
     assert!(profile.peers_of(own).count() <= profile.peers().len());
     let _ = (profile.orderers(), profile.client_tls());
-}
-
-/// A chaincode package, with the code inside.
-pub fn package(input: &[u8]) {
-    let Ok(package) = Package::read(Bytes::copy_from_slice(input)) else { return };
-    assert_eq!(package.id().label(), package.label().as_str());
-    let files = package.files().expect("it was read before");
-    assert!(files.iter().any(|(name, contents)| name == "code.tar.gz" && Ok(contents) == package.code().as_ref()));
-    let _ = package.code_files();
-    if let Ok(connection) = ccaas::Connection::of(&package) {
-        let again = ccaas::package(package.label(), &connection).expect("a name that fits");
-        let read = Package::read(again.bytes().clone()).expect("what was packed can be read");
-        assert_eq!(ccaas::Connection::of(&read), Ok(connection));
-    }
 }
 
 /// An event of either contract: its name, a line end, its payload. Or a payload that a call answers with.

@@ -13,6 +13,7 @@ mod administration;
 mod consortium;
 mod flows;
 mod network;
+mod packages;
 mod program;
 mod rubbish;
 
@@ -140,6 +141,12 @@ fn flows_on_bft() {
 #[test]
 fn flows_on_bft_with_mutual_tls() {
     flows::run("flows_on_bft_with_mutual_tls", Consensus::Bft, true);
+}
+
+/// Packages of every kind are installed by real peers, and unpacked to what went into them.
+#[test]
+fn packages_are_installed() {
+    packages::run("packages_are_installed");
 }
 
 #[test]

@@ -12,6 +12,8 @@
 mod archive;
 pub mod ccaas;
 mod folder;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod golang;
 mod gzip;
 mod header;

@@ -53,6 +53,11 @@ impl Binaries {
         &self.ccaas
     }
 
+    /// The same programs with another builder: a folder that holds its `bin`.
+    pub fn with_builder(&self, builder: &Path) -> Self {
+        Self { folder: self.folder.clone(), ccaas: builder.to_owned() }
+    }
+
     /// Whether they are of Fabric 3, and so have `what`; if not, `test` says that it was skipped.
     pub fn have_3(&self, test: &str, what: &str) -> bool {
         let version = self.version();

@@ -24,14 +24,7 @@ impl Network {
 
     /// Installs a package on every peer, approves and commits a definition of sequence 1.
     pub fn deploy(&self, channel: &str, chaincode: &str, package: &[u8], package_id: &str) {
-        let file = self.layout.directory.join("chaincode.tar.gz");
-        fs::write(&file, package).expect("a package file");
-        for (organization, peer) in self.layout.peers() {
-            let mut install = self.peer_command(organization, peer);
-            install.args(["lifecycle", "chaincode", "install"]).arg(&file);
-            let shown = process::run(&mut install).unwrap_or_else(|error| panic!("install: {error}"));
-            assert!(shown.contains(package_id), "{package_id} is installed under another name: {shown}");
-        }
+        self.install(package, package_id).unwrap_or_else(|error| panic!("install: {error}"));
         let definition = ["--channelID", channel, "--name", chaincode, "--version", "1", "--sequence", "1"];
         for organization in self.organizations() {
             let mut approve = self.peer_command(organization, &organization.peers[0]);
@@ -45,6 +38,21 @@ impl Network {
         order_through(&mut commit, organization);
         self.endorse_everywhere(&mut commit);
         process::run(&mut commit).unwrap_or_else(|error| panic!("commit: {error}"));
+    }
+
+    /// Installs a package on all peers, under this ID.
+    pub fn install(&self, package: &[u8], package_id: &str) -> Result<(), String> {
+        let file = self.layout.directory.join("chaincode.tar.gz");
+        fs::write(&file, package).expect("a package file");
+        for (organization, peer) in self.layout.peers() {
+            let mut install = self.peer_command(organization, peer);
+            install.args(["lifecycle", "chaincode", "install"]).arg(&file);
+            let shown = process::run(&mut install)?;
+            if !shown.contains(package_id) {
+                return Err(format!("{package_id} is installed under another name: {shown}"));
+            }
+        }
+        Ok(())
     }
 
     /// Invokes chaincode as an administrator of the first organization, endorsed by all, and waits for the commit.
