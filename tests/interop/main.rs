@@ -13,6 +13,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no users: pub marks what a support module offers")]
 
 mod binaries;
+mod channels;
 mod clients;
 mod differences;
 mod differential;
