@@ -48,6 +48,7 @@ families! {
     packages::package_opssc_external;
     packages::package_parse;
     packages::package_peer_cli;
+    packages::package_opssc_agent;
     packages::couchdb_index_files;
     participation::orderer_admin;
 }

@@ -122,6 +122,58 @@ pub(crate) fn package_peer_cli() {
     });
 }
 
+/// What the original agent packs is in our package too, but for what the README says is left out.
+pub(crate) fn package_opssc_agent() {
+    family("package-opssc-agent", |case| {
+        let folder = case.rooted_tree(case.text("/input/tree"));
+        let root = case.json(case.text("/input/tree"))["root"].as_str().unwrap().to_owned();
+        let repository = root.strip_prefix("src/").unwrap();
+        let path = case.text("/input/pathToSourceFiles");
+        let language = Language::parse(case.text("/input/lang")).map_err(|error| error.to_string())?;
+        let label = Label::parse(case.text("/input/label")).map_err(|error| error.to_string())?;
+        let tree = DirectoryTree::new(folder.path().join(&root));
+        let sources = Sources { tree: &tree, path, metadata_path: repository };
+        let theirs = case.json("expected.json");
+        let theirs: Vec<(&str, &str)> = theirs["code_entries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| (entry["name"].as_str().unwrap(), entry["sha256"].as_str().unwrap()))
+            .collect();
+        let package = match package::package(language, &label, &sources, &Limits::default()) {
+            Ok(package) => package,
+            // The original makes an empty package, which no peer can build.
+            Err(_) if theirs.is_empty() => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        };
+        same("type", &package.kind(), &language.as_str())?;
+        let ours = package.code_entries().map_err(|error| error.to_string())?;
+        let mut lost = Vec::new();
+        for (name, sum) in theirs {
+            let inside = name.strip_prefix("src/").unwrap();
+            let inside = inside.strip_prefix(repository).map_or(inside, |rest| rest.trim_start_matches('/'));
+            // META-INF beside the sources, where peers look for it.
+            let name = if inside.starts_with("META-INF") { inside.to_owned() } else { format!("src/{inside}") };
+            let kept = ours.iter().any(|entry| entry.name == name && entry.sha256[..] == unhex(sum));
+            if !kept && !left_out(language, inside) {
+                lost.push(name);
+            }
+        }
+        same("files that are lost", &lost, &Vec::new())
+    });
+}
+
+/// What our packages leave out although the original has it: what the `peer` command leaves out.
+fn left_out(language: Language, path: &str) -> bool {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let within = |names: &[&str]| folder.split('/').any(|folder| names.contains(&folder));
+    match language {
+        Language::Golang => folder.split('/').any(|folder| folder.starts_with('.')),
+        Language::Node => within(&["node_modules", ".git"]),
+        Language::Java => within(&["target", "build", "out", ".git"]) || name.ends_with(".class"),
+    }
+}
+
 /// Packages the folder of a case as the command would.
 fn package_of(case: &Case, base: &std::path::Path) -> Result<Package, String> {
     let told = |error: &dyn std::fmt::Display| error.to_string();

@@ -89,7 +89,7 @@ impl Case {
         let tree = self.json(name);
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join(tree["root"].as_str().expect("root"));
-        fs::create_dir(&root).unwrap();
+        fs::create_dir_all(&root).unwrap();
         lay_out(&root, &tree);
         folder
     }
