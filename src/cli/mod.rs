@@ -5,6 +5,7 @@
 //! untyped and given hints.
 
 mod channel;
+mod configtx;
 mod contract;
 mod ctl;
 mod demo;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::channel::ChannelCommand;
+use self::configtx::ConfigtxCommand;
 use self::contract::ContractCommand;
 use self::demo::Demo;
 use self::devnet::DevnetCommand;
@@ -61,6 +63,9 @@ enum Command {
     /// Join and leave channels with own orderers
     #[command(subcommand)]
     Orderer(OrdererCommand),
+    /// Compute, sign and look at changes of a channel's configuration, in files
+    #[command(subcommand)]
+    Configtx(Box<ConfigtxCommand>),
     /// Serve contracts to real peers
     #[command(subcommand)]
     Contract(ContractCommand),
@@ -95,6 +100,7 @@ where
         Command::Proposal(command) => proposal::run(command, &environment),
         Command::Channel(command) => channel::run(&command, &environment),
         Command::Orderer(command) => orderer::run(&command, &environment),
+        Command::Configtx(command) => configtx::run(&command),
         Command::Contract(command) => contract::run(&command, &environment),
         Command::Lifecycle(command) => lifecycle::run(&command, &environment),
         Command::Devnet(command) => devnet::run(command),

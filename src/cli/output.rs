@@ -24,6 +24,17 @@ pub(super) fn put(line: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Data that is no text.
+pub(super) fn put_bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A value as JSON. Hostile characters are escaped, not replaced: the reader is a program.
 pub(super) fn put_json(value: &impl Serialize) -> anyhow::Result<()> {
     let json = serde_json::to_string_pretty(value).context("cannot be shown as JSON")?;

@@ -9,19 +9,17 @@ use std::time::SystemTime;
 
 use prost::Message as _;
 
-use crate::fabric::block::data_hash;
-use crate::fabric::config::BatchLimits;
+use crate::fabric::config::edit::build::{ADMINS, capabilities, group, set};
+use crate::fabric::config::edit::{put_anchor_peers, put_endpoints};
+use crate::fabric::config::tree::{Config, ConfigGroup, ConfigPolicy, Policy};
+use crate::fabric::config::{BatchLimits, genesis};
 use crate::fabric::identity::{MspFolder, Role};
-use crate::fabric::names::{ChannelName, MspId, TxId};
+use crate::fabric::names::{ChannelName, MspId};
 use crate::fabric::tx::Nonce;
 use crate::pb::common::{
-    Block, BlockData, BlockDataHashingStructure, BlockHeader, BlockMetadata, BlockMetadataIndex, Capabilities,
-    Capability, ChannelHeader, Config, ConfigEnvelope, ConfigGroup, ConfigPolicy, ConfigValue, Envelope,
-    HashingAlgorithm, Header, HeaderType, ImplicitMetaPolicy, LastConfig, Metadata, OrdererAddresses,
-    OrdererBlockMetadata, Payload, Policy, SignatureHeader, SignaturePolicy, SignaturePolicyEnvelope,
-    implicit_meta_policy, policy, signature_policy,
+    Block, ImplicitMetaPolicy, SignaturePolicy, SignaturePolicyEnvelope, implicit_meta_policy, policy, signature_policy,
 };
-use crate::pb::{etcdraft, orderer, protos};
+use crate::pb::{etcdraft, orderer};
 
 /// An organization as it stands in a channel's configuration.
 #[derive(Debug)]
@@ -41,48 +39,18 @@ pub(crate) struct Orderer {
     pub(crate) tls_certificate_pem: String,
 }
 
-const ADMINS: &str = "Admins";
-
 /// The first block of `channel`.
 pub(crate) fn block(channel: &ChannelName, members: &[Member], batch: &BatchLimits, nonce: Nonce) -> Block {
-    let config = Config { sequence: 0, channel_group: Some(channel_group(members, batch)) };
-    let data = ConfigEnvelope { config: Some(config), last_update: None }.encode_to_vec().into();
-    let nonce = nonce.to_bytes();
-    let channel_header = ChannelHeader {
-        r#type: HeaderType::Config as i32,
-        version: 1,
-        timestamp: Some(SystemTime::now().into()),
-        channel_id: channel.as_str().to_owned(),
-        tx_id: TxId::of(&nonce, &[]).as_str().to_owned(),
-        ..ChannelHeader::default()
-    };
-    let signature_header = SignatureHeader { creator: prost::bytes::Bytes::new(), nonce };
-    let header = Header {
-        channel_header: channel_header.encode_to_vec().into(),
-        signature_header: signature_header.encode_to_vec().into(),
-    };
-    let payload = Payload { header: Some(header), data }.encode_to_vec().into();
-    let envelope = Envelope { payload, signature: prost::bytes::Bytes::new() };
-    let data = BlockData { data: vec![envelope.encode_to_vec().into()] };
-    let header = BlockHeader {
-        number: 0,
-        previous_hash: prost::bytes::Bytes::new(),
-        data_hash: data_hash(&data).to_vec().into(),
-    };
-    let metadata = |value: Vec<u8>| Metadata { value: value.into(), signatures: Vec::new() }.encode_to_vec().into();
-    let signatures = OrdererBlockMetadata { last_config: Some(LastConfig::default()), ..Default::default() };
-    let mut metadata = vec![metadata(signatures.encode_to_vec()), metadata(LastConfig::default().encode_to_vec())];
-    metadata.resize(BlockMetadataIndex::CommitHash as usize + 1, prost::bytes::Bytes::new());
-    Block { header: Some(header), data: Some(data), metadata: Some(BlockMetadata { metadata }) }
+    let config = Config { channel_group: Some(channel_group(members, batch)), ..Config::default() };
+    genesis::block(channel, &config, nonce, SystemTime::now().into())
 }
 
 fn channel_group(members: &[Member], batch: &BatchLimits) -> ConfigGroup {
     let mut group = group();
     group.groups.insert("Application".to_owned(), application(members));
     group.groups.insert("Orderer".to_owned(), ordering(members, batch));
-    set(&mut group, "HashingAlgorithm", &HashingAlgorithm { name: "SHA256".to_owned() });
-    set(&mut group, "BlockDataHashingStructure", &BlockDataHashingStructure { width: u32::MAX });
-    capability(&mut group, "V2_0");
+    genesis::standard_values(&mut group);
+    set(&mut group, "Capabilities", capabilities(["V2_0"]));
     standard_policies(&mut group);
     group
 }
@@ -92,11 +60,10 @@ fn application(members: &[Member]) -> ConfigGroup {
     for member in members {
         let mut organization = organization(member);
         let (host, port) = &member.anchor;
-        let anchor = protos::AnchorPeer { host: host.clone(), port: i32::from(*port) };
-        set(&mut organization, "AnchorPeers", &protos::AnchorPeers { anchor_peers: vec![anchor] });
+        put_anchor_peers(&mut organization, [(host.as_str(), u32::from(*port))]);
         group.groups.insert(member.msp_id.as_str().to_owned(), organization);
     }
-    capability(&mut group, "V2_5");
+    set(&mut group, "Capabilities", capabilities(["V2_5"]));
     standard_policies(&mut group);
     meta(&mut group, "LifecycleEndorsement", implicit_meta_policy::Rule::Majority, "Endorsement");
     meta(&mut group, "Endorsement", implicit_meta_policy::Rule::Majority, "Endorsement");
@@ -107,24 +74,21 @@ fn ordering(members: &[Member], batch: &BatchLimits) -> ConfigGroup {
     let mut group = group();
     for member in members {
         let mut organization = organization(member);
-        let addresses = member.orderers.iter().map(|orderer| format!("{}:{}", orderer.host, orderer.port)).collect();
-        set(&mut organization, "Endpoints", &OrdererAddresses { addresses });
+        let addresses = member.orderers.iter().map(|orderer| format!("{}:{}", orderer.host, orderer.port));
+        put_endpoints(&mut organization, &addresses.collect::<Vec<_>>());
         group.groups.insert(member.msp_id.as_str().to_owned(), organization);
     }
-    set(&mut group, "ConsensusType", &consensus(members));
-    set(
-        &mut group,
-        "BatchSize",
-        &orderer::BatchSize {
-            max_message_count: batch.max_messages,
-            absolute_max_bytes: batch.absolute_max_bytes,
-            preferred_max_bytes: batch.preferred_max_bytes,
-        },
-    );
-    let timeout = format!("{}ms", batch.timeout.as_millis().max(1));
-    set(&mut group, "BatchTimeout", &orderer::BatchTimeout { timeout });
-    set(&mut group, "ChannelRestrictions", &orderer::ChannelRestrictions::default());
-    capability(&mut group, "V2_0");
+    let size = orderer::BatchSize {
+        max_message_count: batch.max_messages,
+        absolute_max_bytes: batch.absolute_max_bytes,
+        preferred_max_bytes: batch.preferred_max_bytes,
+    };
+    let timeout = orderer::BatchTimeout { timeout: format!("{}ms", batch.timeout.as_millis().max(1)) };
+    set(&mut group, "ConsensusType", consensus(members).encode_to_vec());
+    set(&mut group, "BatchSize", size.encode_to_vec());
+    set(&mut group, "BatchTimeout", timeout.encode_to_vec());
+    set(&mut group, "ChannelRestrictions", orderer::ChannelRestrictions::default().encode_to_vec());
+    set(&mut group, "Capabilities", capabilities(["V2_0"]));
     let any = implicit_meta_policy::Rule::Any;
     meta(&mut group, "Readers", any, "OrderingReaders");
     meta(&mut group, "Writers", any, "OrderingWriters");
@@ -163,7 +127,7 @@ fn organization(member: &Member) -> ConfigGroup {
     use Role::{Admin, Client, Orderer, Peer};
 
     let mut group = group();
-    set(&mut group, "MSP", &member.msp.to_config());
+    set(&mut group, "MSP", member.msp.to_config().encode_to_vec());
     for (name, roles) in [
         ("Readers", [Admin, Peer, Client].as_slice()),
         ("Writers", &[Admin, Client]),
@@ -191,21 +155,6 @@ fn any_of(msp_id: &str, roles: &[Role]) -> SignaturePolicyEnvelope {
     }
 }
 
-fn group() -> ConfigGroup {
-    ConfigGroup { mod_policy: ADMINS.to_owned(), ..ConfigGroup::default() }
-}
-
-fn set(group: &mut ConfigGroup, key: &str, value: &impl prost::Message) {
-    let value = ConfigValue { version: 0, value: value.encode_to_vec().into(), mod_policy: ADMINS.to_owned() };
-    group.values.insert(key.to_owned(), value);
-}
-
-fn capability(group: &mut ConfigGroup, name: &str) {
-    let mut capabilities = Capabilities::default();
-    capabilities.capabilities.insert(name.to_owned(), Capability {});
-    set(group, "Capabilities", &capabilities);
-}
-
 fn standard_policies(group: &mut ConfigGroup) {
     meta(group, "Readers", implicit_meta_policy::Rule::Any, "Readers");
     meta(group, "Writers", implicit_meta_policy::Rule::Any, "Writers");
@@ -218,7 +167,6 @@ fn meta(group: &mut ConfigGroup, name: &str, rule: implicit_meta_policy::Rule, s
 }
 
 fn insert_policy(group: &mut ConfigGroup, name: &str, kind: policy::PolicyType, value: &impl prost::Message) {
-    let policy = Policy { r#type: kind as i32, value: value.encode_to_vec().into() };
-    let policy = ConfigPolicy { version: 0, policy: Some(policy), mod_policy: ADMINS.to_owned() };
-    group.policies.insert(name.to_owned(), policy);
+    let policy = Policy::new(kind as i32, value.encode_to_vec());
+    group.policies.insert(name.to_owned(), ConfigPolicy::new(policy, ADMINS));
 }

@@ -10,6 +10,7 @@
 
 #![allow(clippy::missing_panics_doc, reason = "to panic is how a body tells what it has found")]
 
+mod config;
 mod identity;
 mod ledger;
 pub mod mutate;
@@ -52,6 +53,7 @@ macro_rules! targets {
 
 targets! {
     ledger: block private_data filtered_block config_block envelope proposal proposal_response lifecycle names;
+    config: config_tree config_profile;
     identity: identity certificate revocation_list private_key pem signature msp_config;
     policy: policy_bytes policy_text policy_of_opssc collections;
     client: discovery gateway_error participation checkpoint;

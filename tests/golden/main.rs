@@ -42,6 +42,10 @@ families! {
     transactions::transactions;
     transactions::lifecycle_args;
     config::config_update;
+    config::configtx_cli;
+    config::config_sign;
+    config::config_envelope;
+    config::genesis_configtxgen;
     blocks::blocks;
     blocks::block_hash;
     exchange::peer_exchange;

@@ -7,8 +7,13 @@
 //! Source: `fabric-protos/common/configtx.proto`, `common/configuration.proto`, `peer/configuration.proto`,
 //! `orderer/configuration.proto`; Fabric 3.1.5 `common/channelconfig`.
 
+pub mod edit;
+pub mod genesis;
+pub mod json;
 mod organization;
 mod policies;
+pub mod show;
+mod sign;
 #[cfg(test)]
 mod tests;
 pub mod tree;
@@ -21,7 +26,8 @@ use bytes::Bytes;
 use prost::Message;
 
 pub use organization::{Address, Organization};
-pub use policies::PolicySet;
+pub use policies::{PolicySet, Share};
+pub use sign::{Artifacts, ConfigSigner, UnsignedConfigSignature, sign, update_envelope};
 pub use values::{BatchLimits, Consensus, Consenter, go_duration};
 
 use crate::fabric::block::{Block, BlockError};
@@ -60,6 +66,12 @@ pub enum ConfigError {
     Missing {
         /// Which part.
         what: String,
+    },
+    /// An update that does not make a configuration.
+    #[error("update makes no configuration: {reason}")]
+    Update {
+        /// Why not.
+        reason: String,
     },
     /// A value cannot be decoded.
     #[error("value {path} of the configuration cannot be read: {reason}")]

@@ -5,7 +5,7 @@
 //!
 //! Source: Fabric 3.1.5 `common/policies`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
 
@@ -22,6 +22,19 @@ use crate::pb::common::{
 #[derive(Debug, Clone)]
 pub struct PolicySet {
     root: Node,
+}
+
+/// How far a policy that is made of policies of members is satisfied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// Which policy of the members counts, such as `Admins`.
+    pub name: String,
+    /// How many of them have to be satisfied.
+    pub needed: usize,
+    /// The members whose policy is.
+    pub met: BTreeSet<String>,
+    /// Those whose is not.
+    pub open: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -202,6 +215,19 @@ impl PolicySet {
     /// As [`evaluate`](Self::evaluate).
     pub fn evaluate_members(&self, path: &str, members: &[Member]) -> Result<(), PolicyError> {
         self.judge(path, members)
+    }
+
+    /// How a policy that is made of policies of members stands with these signers; `None` for any other.
+    pub(crate) fn share(&self, path: &str, signers: &[Identity]) -> Option<Share> {
+        let (node, name) = self.find(path).ok()?;
+        let Some(Rule::Implicit { quorum, name }) = node.rules.get(name) else { return None };
+        let signers = distinct(signers);
+        let (mut met, mut open) = (BTreeSet::new(), BTreeSet::new());
+        for (member, child) in &node.children {
+            let part = if child.judge(name, &signers).is_ok() { &mut met } else { &mut open };
+            part.insert(member.clone());
+        }
+        Some(Share { name: name.clone(), needed: node.needed(*quorum), met, open })
     }
 
     fn judge<C: Candidate>(&self, path: &str, candidates: &[C]) -> Result<(), PolicyError> {

@@ -7,9 +7,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use prost::Message as _;
 
 use super::wire::{self, Field};
-use super::{Config, ConfigGroup, ConfigPolicy, ConfigUpdate, ConfigValue, MAX_DEPTH, Policy, TreeError};
+use super::{Config, ConfigGroup, ConfigPolicy, ConfigUpdate, ConfigValue, Fields, MAX_DEPTH, Policy, TreeError};
+use crate::pb::common;
 
 impl Config {
     /// Reads a `common.Config`.
@@ -28,6 +30,23 @@ impl Config {
             Ok(true)
         })?;
         Ok(config)
+    }
+
+    /// Takes the configuration out of the block that sets it, with everything that is unknown in it.
+    ///
+    /// # Errors
+    /// [`TreeError`] when the block sets none.
+    pub fn from_block(block: &common::Block) -> Result<Self, TreeError> {
+        let envelope = block.data.iter().flat_map(|data| &data.data).next().ok_or(TreeError::NoConfig)?;
+        let payload = common::Envelope::decode(envelope.clone())
+            .and_then(|envelope| common::Payload::decode(envelope.payload))
+            .map_err(|_| TreeError::NoConfig)?;
+        let header = payload.header.unwrap_or_default().channel_header;
+        let header = common::ChannelHeader::decode(header).map_err(|_| TreeError::NoConfig)?;
+        if header.r#type != common::HeaderType::Config as i32 {
+            return Err(TreeError::NoConfig);
+        }
+        Self::decode(&Fields::decode(&payload.data)?.bytes(1))
     }
 
     /// The canonical bytes.

@@ -9,6 +9,7 @@
 //! Source: `fabric-protos/common/configtx.proto`, `common/policies.proto`.
 
 mod canonical;
+mod fields;
 mod message;
 #[cfg(test)]
 mod tests;
@@ -17,9 +18,9 @@ pub(crate) mod wire;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-#[cfg(test)]
 pub(crate) use canonical::map_of;
 pub use canonical::same_value;
+pub(crate) use fields::Fields;
 use wire::Unknown;
 
 /// Groups may lie so deep in each other; Fabric's lie three deep.
@@ -32,6 +33,9 @@ pub enum TreeError {
     /// A field ends before its length says.
     #[error("configuration is cut off")]
     Truncated,
+    /// A block that sets no configuration.
+    #[error("block holds no configuration")]
+    NoConfig,
     /// A field is none of the protobuf encoding.
     #[error("configuration has a field that is no protobuf")]
     Field,

@@ -9,11 +9,16 @@ mod apply;
 mod compute;
 mod place;
 #[cfg(test)]
+mod properties;
+mod standing;
+#[cfg(test)]
 mod tests;
 
 pub use apply::apply;
 pub use compute::compute;
+pub(crate) use place::{Element, check_key, elements};
 pub use place::{Kind, Place};
+pub use standing::{Standing, standing};
 
 use super::tree::TreeError;
 
