@@ -74,10 +74,20 @@ impl AllowList {
         if let Some(allowed) = self.types.as_ref().filter(|allowed| !allowed.match_text(package_type)) {
             return Err(BrokenRule::Type { package_type: short(package_type), allowed: allowed.shown() });
         }
-        if let Some(allowed) = self.repositories.as_ref().filter(|allowed| !allowed.match_repository(repository)) {
-            return Err(BrokenRule::Repository { repository: short(repository), allowed: allowed.shown() });
+        self.check_repository(repository)
+    }
+
+    /// Whether anything may be deployed from a repository.
+    ///
+    /// # Errors
+    /// [`BrokenRule::Repository`].
+    pub fn check_repository(&self, repository: &str) -> Result<(), BrokenRule> {
+        match self.repositories.as_ref().filter(|allowed| !allowed.match_repository(repository)) {
+            Some(allowed) => {
+                Err(BrokenRule::Repository { repository: text::bounded(repository, 120), allowed: allowed.shown() })
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

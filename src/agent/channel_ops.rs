@@ -78,7 +78,9 @@ impl ChannelOperations {
             let step = stage.step();
             self.report(shown, Happening::Started(step));
             let started = Instant::now();
-            let Some(result) = self.stop.run_until_cancelled(self.act(id, &stage)).await else { return false };
+            let Some(result) = self.stop.run_until_cancelled(Box::pin(self.act(id, &stage))).await else {
+                return false;
+            };
             match result {
                 Ok(Next::Go(next, detail)) => {
                     self.report(shown, Happening::Finished { step, elapsed: started.elapsed(), detail });

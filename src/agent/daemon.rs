@@ -22,6 +22,7 @@ use super::http::{Health, Listener, Service};
 use super::listen::Listening;
 use super::metrics::Metrics;
 use super::progress::Reporter;
+use super::sources::Workshop;
 use super::text;
 
 /// What is left of the time to stop once the listeners have used theirs.
@@ -109,6 +110,7 @@ pub struct Agent {
     client: Client,
     reporter: Arc<dyn Reporter>,
     metrics: Arc<Metrics>,
+    workshop: Workshop,
     service: Service,
     health: Arc<Health>,
 }
@@ -123,13 +125,15 @@ impl Agent {
     /// Nothing is left behind.
     pub async fn open(settings: Settings) -> Result<Self, AgentError> {
         let client = connect(&settings)?;
+        let workshop = Workshop::open(&settings.sources).map_err(SettingsError::new)?;
         let address = settings.service_address;
         let service = Service::bind(address).await.map_err(|source| AgentError::Service { address, source })?;
         std::fs::create_dir_all(&settings.checkpoint_dir).map_err(|source| AgentError::CheckpointFolder {
             folder: settings.checkpoint_dir.display().to_string(),
             source,
         })?;
-        Ok(Self { settings, client, reporter: Arc::new(()), metrics: Arc::default(), service, health: Arc::default() })
+        let (metrics, health) = (Arc::default(), Arc::default());
+        Ok(Self { settings, client, reporter: Arc::new(()), metrics, workshop, service, health })
     }
 
     /// Has `reporter` told every step.
@@ -162,7 +166,7 @@ impl Agent {
     /// # Cancel safety
     /// Dropping it stops nothing that was spawned: use `stop`.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AgentError> {
-        let Self { settings, client, reporter, metrics, service, health } = self;
+        let Self { settings, client, reporter, metrics, workshop, service, health } = self;
         let msp_id = settings.msp_id.clone();
         tracing::info!(org = %msp_id, address = %service.address(), channel = %settings.ops_channel, "agent started");
         if settings.servers.launch_from_agent {
@@ -190,6 +194,7 @@ impl Agent {
             ledger: ChaincodeOps::new(ops.clone(), settings.chaincode_ops.clone()),
             servers: settings.servers.clone(),
             sources: settings.sources.clone(),
+            workshop,
             encoding: settings.definition_encoding,
             reporter: Arc::clone(&reporter),
             stop: workers.token(),

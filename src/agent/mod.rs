@@ -21,6 +21,7 @@ pub mod low_water;
 pub mod metrics;
 mod plan;
 pub mod progress;
+mod sources;
 mod standing;
 pub mod task;
 pub mod text;

@@ -28,6 +28,7 @@ use super::comparison;
 use super::config::{ChaincodeServers, Sources};
 use super::plan::Plan;
 use super::progress::{Happening, Progress, Reporter, Step, Verdict};
+use super::sources::{Built, Fetched, Workshop};
 use super::standing::{self, Standing};
 use super::task::{Ending, Input, Kind, Report, State};
 use super::text;
@@ -43,6 +44,7 @@ pub(super) struct Operations {
     pub(super) ledger: ChaincodeOps,
     pub(super) servers: ChaincodeServers,
     pub(super) sources: Sources,
+    pub(super) workshop: Workshop,
     pub(super) encoding: DefinitionEncoding,
     pub(super) reporter: Arc<dyn Reporter>,
     pub(super) stop: CancellationToken,
@@ -62,6 +64,8 @@ impl Operations {
             id: proposal_id,
             shown,
             found: None,
+            fetched: None,
+            built: None,
             package: None,
             installed: BTreeSet::new(),
             readiness_looks: 0,
@@ -86,6 +90,8 @@ struct Task<'a> {
     id: &'a str,
     shown: String,
     found: Option<Found>,
+    fetched: Option<Arc<Fetched>>,
+    built: Option<Arc<Built>>,
     package: Option<Package>,
     installed: BTreeSet<String>,
     readiness_looks: usize,
@@ -173,9 +179,9 @@ impl Task<'_> {
         }
         let (input, detail) = match state {
             State::Validating => self.validate().await?,
-            // No route leads here yet.
-            State::Fetching(_) | State::Building => return Err(Trouble::definite("sources are not packaged")),
-            State::Packaging => self.package()?,
+            State::Fetching(_) => self.fetch().await?,
+            State::Building => self.build().await?,
+            State::Packaging => self.package().await?,
             State::Installing(package) => return self.install(package).await,
             State::Approving(package) => self.approve(package).await?,
             State::CheckingReadiness => self.check_readiness().await?,

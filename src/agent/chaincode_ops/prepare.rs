@@ -1,6 +1,8 @@
 //! The first task of a chaincode proposal: validate, fetch, build, package, install, approve.
 //!
-//! What the sources are made into is up to [`sources`](super::sources); here it is put on the peers.
+//! What the sources are made into is up to [`sources`](super::super::sources); here it is put on the peers.
+
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
@@ -10,10 +12,12 @@ use crate::client::{Channel, Peer};
 use crate::fabric::names::PackageId;
 use crate::fabric::package::{Package, ccaas};
 use crate::opssc::chaincode_ops::PackageType;
+use crate::source::git::{Progressed, Repository};
 
 use super::super::images::{self, ImageError};
 use super::super::plan;
 use super::super::progress::{Happening, Step};
+use super::super::sources::{Built, SourcesError, Watch};
 use super::super::task::{Input, Route};
 use super::super::text;
 use super::super::trouble::Trouble;
@@ -26,12 +30,17 @@ impl Task<'_> {
         }
         let Found { plan, channel, .. } = self.found()?;
         let package = &plan.package;
-        let allow = &self.operations.sources.allow;
-        let package_type = package.package_type.as_str();
-        allow
-            .check(plan.channel.as_str(), package_type, &package.repository)
-            .map_err(|rule| Trouble::definite(rule.to_string()))?;
         let route = self.route(&package.package_type)?;
+        // The same repository has one name only, however it was written.
+        let repository = match Repository::parse(&package.repository) {
+            Ok(repository) => repository.to_string(),
+            Err(_) if route == Route::Written => package.repository.clone(),
+            Err(error) => return Err(Trouble::definite(error.to_string())),
+        };
+        let allow = &self.operations.sources.allow;
+        allow
+            .check(plan.channel.as_str(), package.package_type.as_str(), &repository)
+            .map_err(|rule| Trouble::definite(rule.to_string()))?;
         self.check_membership(channel).await?;
         let committed =
             channel.lifecycle().committed(plan.chaincode()).await.map_err(|error| lifecycle_trouble(&error))?.map(
@@ -56,9 +65,15 @@ impl Task<'_> {
             PackageType::K8s if self.operations.sources.k8s_image_file.is_none() => Err(Trouble::definite(
                 "this agent builds no images, and no setting (K8S_IMAGE_FILE) says which image to use",
             )),
+            // What its server or image was made of cannot be seen; that somebody signed the proposed commit, can.
+            PackageType::Ccaas | PackageType::K8s if self.operations.sources.allowed_signers.is_some() => {
+                Ok(Route::Sources)
+            }
             PackageType::Ccaas | PackageType::K8s => Ok(Route::Written),
+            PackageType::Golang | PackageType::Javascript | PackageType::Java => Ok(Route::Sources),
+            PackageType::Typescript => Ok(Route::Built),
             other => Err(Trouble::definite(format!(
-                "package type {} is not supported by this agent, only ccaas and k8s are",
+                "package type {} is not known to this agent",
                 text::bounded(other.as_str(), 40)
             ))),
         }
@@ -78,14 +93,70 @@ impl Task<'_> {
         Ok(())
     }
 
-    pub(super) fn package(&mut self) -> Result<(Input, String), Trouble> {
+    pub(super) async fn fetch(&mut self) -> Result<(Input, String), Trouble> {
+        let operations = self.operations;
+        let package = &self.found()?.plan.package;
+        let watch = Watch::new(|progressed: Progressed| {
+            let detail = shown(progressed);
+            self.report(None, Happening::Advanced { step: Step::Fetch, detail });
+        });
+        let fetched = operations.workshop.fetch(package, &watch, &operations.stop).await;
+        let last = watch.last();
+        self.report(None, Happening::Fetched { objects: last.objects, bytes: last.received_bytes });
+        let fetched = fetched.map_err(|error| self.sources_trouble(&error))?;
+        let detail = format!("commit {}, {}", fetched.commit(), shown(last));
+        self.waiting_since = None;
+        self.fetched = Some(Arc::new(fetched));
+        Ok((Input::Fetched, detail))
+    }
+
+    pub(super) async fn build(&mut self) -> Result<(Input, String), Trouble> {
+        let fetched = self.fetched.clone().ok_or_else(lost)?;
+        let built = self.operations.workshop.build(fetched, &self.operations.stop).await;
+        let (built, detail) = built.map_err(|error| self.sources_trouble(&error))?;
+        self.built = Some(Arc::new(built));
+        Ok((Input::Built, detail))
+    }
+
+    pub(super) async fn package(&mut self) -> Result<(Input, String), Trouble> {
         let (package, from) = match self.found()?.plan.package.package_type {
+            PackageType::Ccaas => self.name_server()?,
             PackageType::K8s => self.name_image()?,
-            _ => self.name_server()?,
+            _ => self.package_sources().await?,
         };
         let id = package.id().clone();
         self.package = Some(package);
-        Ok((Input::Packaged(id.clone()), format!("{id} for {from}")))
+        // The sources are not needed any more, and others may want their place.
+        (self.fetched, self.built) = (None, None);
+        Ok((Input::Packaged(id.clone()), format!("{id} {from}")))
+    }
+
+    async fn package_sources(&mut self) -> Result<(Package, String), Trouble> {
+        let built = match (&self.built, &self.fetched) {
+            (Some(built), _) => Arc::clone(built),
+            (None, Some(fetched)) => Arc::new(Built::nothing(Arc::clone(fetched))),
+            (None, None) => return Err(lost()),
+        };
+        let Found { plan, .. } = self.found()?;
+        let package = self.operations.workshop.package(built, &plan.package.package_type, &plan.label).await;
+        let package = package.map_err(|error| self.sources_trouble(&error))?;
+        let detail = format!("of {} bytes", package.bytes().len());
+        Ok((package, detail))
+    }
+
+    /// What a failure to make a package of sources means here.
+    fn sources_trouble(&mut self, error: &SourcesError) -> Trouble {
+        let reason = text::chain(error);
+        if !error.may_pass() {
+            return Trouble::definite(reason);
+        }
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let patience = self.operations.sources.retry_time;
+        // Who waits for ever tells nobody that the proposal cannot go on.
+        if self.operations.stop.is_cancelled() || since.elapsed() < patience {
+            return Trouble::passing(reason);
+        }
+        Trouble::definite(format!("{reason}, for {patience:?}"))
     }
 
     /// A package that says where the chaincode's server is.
@@ -94,7 +165,7 @@ impl Task<'_> {
         let address = self.operations.servers.address_of(plan.chaincode(), plan.sequence());
         let package = ccaas::package(&plan.label, &ccaas::Connection::plain(address.as_str()))
             .map_err(|error| Trouble::definite(text::chain(&error)))?;
-        Ok((package, format!("the server at {address}")))
+        Ok((package, format!("for the server at {address}")))
     }
 
     /// A package that says which image the chaincode is. Whoever builds the image has some time for it.
@@ -110,7 +181,7 @@ impl Task<'_> {
         })?;
         let package =
             ccaas::image_package(&plan.label, &image).map_err(|error| Trouble::definite(text::chain(&error)))?;
-        Ok((package, format!("image {}@{}", image.name, image.digest)))
+        Ok((package, format!("for image {}@{}", image.name, image.digest)))
     }
 
     /// Installs on all peers at the same time; those that have the package already are not asked again.
@@ -156,6 +227,19 @@ impl Task<'_> {
             .map_err(|error| lifecycle_trouble(&error))?;
         Ok((Input::Approved, approval_in_words(&approval)))
     }
+}
+
+/// Every way to a package goes by its sources.
+fn lost() -> Trouble {
+    Trouble::definite("the sources are not there any more")
+}
+
+fn shown(progressed: Progressed) -> String {
+    let Progressed { objects, objects_expected, received_bytes } = progressed;
+    if objects < objects_expected {
+        return format!("{objects} of {objects_expected} objects, {received_bytes} bytes");
+    }
+    format!("{objects} objects, {received_bytes} bytes")
 }
 
 fn approval_in_words(approval: &Approval) -> String {

@@ -7,6 +7,7 @@ use super::Secret;
 use super::variables::{self, Variables};
 use crate::agent::allow::{AllowList, Patterns};
 use crate::agent::build::BuildCommand;
+use crate::source::git::Rewrites;
 
 /// How sources become packages here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,14 @@ pub struct Sources {
     pub git_token_file: Option<PathBuf>,
     /// `GIT_SSL_CAINFO` (ours): authorities of git servers, as PEM, instead of the well-known ones.
     pub git_ssl_cainfo: Option<PathBuf>,
+    /// `GIT_CREDENTIALS_HOSTS` (ours): the only hosts that see the credentials.
+    pub git_credentials_hosts: Option<Vec<String>>,
+    /// `GIT_URL_REWRITE` (ours): rules that send repositories elsewhere.
+    pub git_url_rewrite: Rewrites,
+    /// `HTTPS_PROXY`, else `ALL_PROXY`.
+    pub https_proxy: Option<Secret>,
+    /// `NO_PROXY`: hosts that are reached without the proxy.
+    pub no_proxy: Option<String>,
     /// `GIT_RETRY_TIME` (ours): how long a server is tried that cannot be reached.
     pub retry_time: Duration,
     /// `GIT_TIMEOUT`, `GIT_MAX_BYTES`, `GIT_MAX_FILES`, `GIT_MAX_DEPTH` (ours).
@@ -70,6 +79,24 @@ impl Sources {
             git_password,
             git_token_file,
             git_ssl_cainfo: read.optional_path("GIT_SSL_CAINFO"),
+            git_credentials_hosts: read.parsed(
+                "GIT_CREDENTIALS_HOSTS",
+                "",
+                "use host names with commas between them",
+                hosts,
+            ),
+            git_url_rewrite: read
+                .secret_parsed(
+                    "GIT_URL_REWRITE",
+                    "use https://from/=https://to:port/, with commas between such rules",
+                    |text| Rewrites::parse(text).map_err(|error| error.to_string()),
+                )
+                .unwrap_or_default(),
+            https_proxy: ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
+                .into_iter()
+                .find_map(|name| read.text(name))
+                .map(Secret::new),
+            no_proxy: ["NO_PROXY", "no_proxy"].into_iter().find_map(|name| read.text(name)),
             retry_time: time(read, "GIT_RETRY_TIME", "10m"),
             limits: Limits {
                 time: time(read, "GIT_TIMEOUT", "10m"),
@@ -89,6 +116,12 @@ impl Sources {
             work_dir: read.optional_path("WORK_DIR").unwrap_or_else(|| checkpoint_dir.join("work")),
         }
     }
+}
+
+fn hosts(text: &str) -> Result<Vec<String>, String> {
+    let hosts: Vec<String> = text.split(',').map(|host| host.trim().to_owned()).collect();
+    let is_host = |host: &String| !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "/:@*".contains(c));
+    if hosts.iter().all(is_host) { Ok(hosts) } else { Err("there is something that is no host name".to_owned()) }
 }
 
 fn time(read: &mut Variables<'_>, variable: &'static str, default: &str) -> Duration {

@@ -115,6 +115,17 @@ impl<'a> Variables<'a> {
         }
     }
 
+    /// As [`parsed`](Self::parsed), without a default and for values that must not be shown.
+    pub(super) fn secret_parsed<T>(
+        &mut self,
+        variable: &'static str,
+        remedy: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.text(variable)?;
+        parse(value.trim()).map_err(|what| self.problem(variable, what, remedy)).ok()
+    }
+
     pub(super) fn switch(&mut self, variable: &'static str, default: bool) -> bool {
         let shown = if default { "true" } else { "false" };
         self.parsed(variable, shown, "use true or false", |text| match text.to_ascii_lowercase().as_str() {

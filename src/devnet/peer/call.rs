@@ -144,6 +144,10 @@ impl Call {
                 let request = Request { channel, tx_id, input, proposal: proposal.signed.clone(), is_init };
                 stream.execute(request, Arc::new(self)).await
             }
+            Runs::Sources(kind) => Err(launching(Refused(format!(
+                "this network does not build chaincode of type '{}', only deployments of it can be tried",
+                super::proposal::shown(kind)
+            )))),
             Runs::Native(name) => {
                 let contract = peer.launcher.contract(name).map_err(launching)?;
                 let stub = NativeStub {

@@ -1,7 +1,8 @@
 //! The packages that are installed on a peer, and what each of them runs.
 //!
 //! Two types can be run here: `ccaas`, whose code is where its server listens, and `native`, a contract of this
-//! process. Others need a builder, which this network has not.
+//! process. Packages of sources are taken too, so that a deployment of them can be tried up to its commit; but they would
+//! have to be built, which this network does not do, so they cannot be invoked.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -13,8 +14,8 @@ use super::native;
 use super::proposal::shown;
 use crate::devnet::storage::Store;
 use crate::fabric::names::{ChaincodeName, PackageId};
-use crate::fabric::package::Package;
 use crate::fabric::package::ccaas::Connection;
+use crate::fabric::package::{Language, Package};
 
 /// What an installed package runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(super) enum Runs {
     Native(ChaincodeName),
     /// A server somewhere.
     Service(Box<Connection>),
+    /// Nothing: sources, in the language of this type.
+    Sources(String),
 }
 
 /// A package on a peer.
@@ -114,6 +117,7 @@ fn runs(package: &Package) -> Result<Runs, Refused> {
             }
             Ok(Runs::Service(Box::new(connection)))
         }
+        kind if Language::parse(kind).is_ok() => Ok(Runs::Sources(kind.to_owned())),
         other => Err(Refused(format!(
             "no builder for chaincode of type '{}': this network runs packages of the types 'ccaas' and 'native'",
             shown(other)
@@ -141,8 +145,8 @@ mod tests {
             assert_eq!(packages.install(package.bytes().clone()).unwrap_err().0, expected);
         };
         check(
-            Package::pack("golang", &label, &[("main.go", b"package main")]).unwrap(),
-            "could not build chaincode: no builder for chaincode of type 'golang': this network runs packages of the \
+            Package::pack("cobol", &label, &[("main.cob", b"STOP RUN.")]).unwrap(),
+            "could not build chaincode: no builder for chaincode of type 'cobol': this network runs packages of the \
              types 'ccaas' and 'native'",
         );
         check(
@@ -154,8 +158,10 @@ mod tests {
                 .unwrap(),
             "could not build chaincode: chaincode tls root cert not provided",
         );
+        let sources = Package::pack("golang", &label, &[("main.go", b"package main")]).unwrap();
+        assert_eq!(packages.install(sources.bytes().clone()).unwrap().runs, Runs::Sources("golang".to_owned()));
         let rubbish = packages.install(Bytes::from_static(b"rubbish")).unwrap_err();
         assert!(rubbish.0.starts_with("could not parse as a chaincode install package: "), "{rubbish}");
-        assert_eq!(packages.all().len(), 1);
+        assert_eq!(packages.all().len(), 2);
     }
 }

@@ -1,7 +1,7 @@
 //! Without faults: a proposal is carried out, once, and what was missed is taken up.
 
 use opssc::agent::progress::Happening;
-use opssc::opssc::chaincode_ops::{PackageType, Status, TaskStatus, TaskStatusUpdate};
+use opssc::opssc::chaincode_ops::{Status, TaskStatus, TaskStatusUpdate};
 
 use super::world::{World, mychannel, proposal, within};
 
@@ -76,15 +76,15 @@ async fn colliding_acknowledgements_are_retried_at_once() {
 async fn what_cannot_be_carried_out_is_told_once_and_harms_nothing_else() {
     let world = World::start().await;
     let agents = world.agents().await;
-    let mut java = proposal("java", "javacc", 1);
-    java.chaincode_package.package_type = PackageType::Java;
+    let mut cobol = proposal("cobol", "cobolcc", 1);
+    cobol.chaincode_package.package_type = "cobol".into();
     let late = proposal("late", "asset", 5);
-    for refused in [&java, &late] {
+    for refused in [&cobol, &late] {
         world.propose(refused).await;
     }
     world.propose(&proposal("good", "asset", 1)).await;
     world.until("good", Status::Committed).await;
-    for (id, reason) in [("java", "package type java is not supported"), ("late", "it must be 2")] {
+    for (id, reason) in [("cobol", "package type cobol is not known"), ("late", "it must be 2")] {
         let failed = |histories: &[opssc::opssc::chaincode_ops::History]| {
             histories.iter().filter(|history| history.status == TaskStatus::Failure).count()
         };
@@ -100,7 +100,7 @@ async fn what_cannot_be_carried_out_is_told_once_and_harms_nothing_else() {
     let before = world.calls(world.network.ops_channel(), "Acknowledge").await.len();
     let mut again = world.agent(0).await;
     again
-        .until("java again", |said| said.proposal == "java" && matches!(said.happening, Happening::Ended { .. }))
+        .until("cobol again", |said| said.proposal == "cobol" && matches!(said.happening, Happening::Ended { .. }))
         .await;
     again.stop().await;
     assert_eq!(world.calls(world.network.ops_channel(), "Acknowledge").await.len(), before);

@@ -108,7 +108,10 @@ async fn hostile_proposals_end_in_clear_failures() {
         }),
         change("collections", &|input| input.chaincode_definition.collections = policy(b"[{]")),
         change("type", &|input| input.chaincode_package.package_type = "\u{202e}exe".into()),
-        change("../..\u{1b}]0;x", &|input| input.chaincode_package.package_type = "golang".into()),
+        change("../..\u{1b}]0;x", &|input| {
+            input.chaincode_package.package_type = "golang".into();
+            input.chaincode_package.commit_id = "--upload-pack=reboot".to_owned();
+        }),
     ];
     let (first, second) = (&world.members[0].ledger, &world.members[1].ledger);
     let voted = join_all(proposals.iter().map(|input| async move {

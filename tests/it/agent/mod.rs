@@ -5,4 +5,5 @@ mod faults;
 mod flows;
 mod hostile;
 mod killed;
+mod sources;
 mod world;

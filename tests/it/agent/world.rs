@@ -13,6 +13,7 @@ use futures_util::StreamExt as _;
 use opssc::agent::Agent;
 use opssc::agent::config::Settings;
 use opssc::agent::http::Health;
+use opssc::agent::metrics::Metrics;
 use opssc::agent::progress::{Progress, Reporter};
 use opssc::client::Client;
 use opssc::client::events::Start;
@@ -47,7 +48,7 @@ pub(super) struct Member {
 pub(super) struct World {
     pub(super) network: Devnet,
     pub(super) members: Vec<Member>,
-    _folder: tempfile::TempDir,
+    pub(super) folder: tempfile::TempDir,
 }
 
 /// A transaction on a ledger, in short.
@@ -97,7 +98,7 @@ impl World {
                 }
             })
             .collect();
-        Self { network, members, _folder: folder }
+        Self { network, members, folder }
     }
 
     /// Starts the agent of one organization in this process.
@@ -112,14 +113,19 @@ impl World {
         let settings = Settings::from_lookup(|name| environment.get(name).cloned()).unwrap();
         let (told, heard) = mpsc::unbounded_channel();
         let agent = Agent::open(settings).await.unwrap().with_reporter(Arc::new(Recorder(told)));
-        let (health, workers) = (agent.health(), Workers::new());
+        let (health, metrics, workers) = (agent.health(), agent.metrics(), Workers::new());
         workers.spawn_to_end("agent", agent.run(workers.token()));
-        Running { stop: workers.token(), workers, heard, health }
+        Running { stop: workers.token(), workers, heard, health, metrics }
     }
 
     /// Both agents, listening.
     pub(super) async fn agents(&self) -> Vec<Running> {
-        let agents = vec![self.agent(0).await, self.agent(1).await];
+        self.agents_with(&[]).await
+    }
+
+    /// Both agents, listening, with other settings.
+    pub(super) async fn agents_with(&self, settings: &[(&'static str, &str)]) -> Vec<Running> {
+        let agents = vec![self.agent_with(0, settings).await, self.agent_with(1, settings).await];
         for agent in &agents {
             within("listening", agent.health.until(true)).await;
         }
@@ -155,7 +161,21 @@ impl World {
                 blocks.next().await;
             }
         };
-        within(what, look).await;
+        if tokio::time::timeout(LIMIT, look).await.is_err() {
+            let (proposal, histories) = (ledger.get_proposal(id).await, self.histories_of(id).await);
+            panic!("{what} takes too long: {proposal:?} {histories:?}");
+        }
+    }
+
+    /// Waits until every organization has told a failure, and yields the reasons.
+    pub(super) async fn failures(&self, id: &str) -> Vec<String> {
+        let failed = |histories: &[History]| {
+            let told = histories.iter().filter(|history| history.status == TaskStatus::Failure);
+            told.map(|history| history.data.clone()).collect::<Vec<_>>()
+        };
+        let all = self.members.len();
+        self.until_seen(&format!("failures of {id}"), id, |_, histories| failed(histories).len() == all).await;
+        failed(&self.histories(id).await)
     }
 
     /// What the organizations have told about a proposal.
@@ -197,6 +217,7 @@ impl World {
 /// An agent in this process.
 pub(super) struct Running {
     pub(super) health: Arc<Health>,
+    pub(super) metrics: Arc<Metrics>,
     stop: CancellationToken,
     workers: Workers,
     heard: mpsc::UnboundedReceiver<Progress>,
@@ -214,6 +235,11 @@ impl Running {
             }
         };
         within(what, wait).await
+    }
+
+    /// Everything that the agent has said and nobody has listened to.
+    pub(super) fn said(&mut self) -> Vec<Progress> {
+        std::iter::from_fn(|| self.heard.try_recv().ok()).collect()
     }
 
     /// Stops the agent in good order.

@@ -208,13 +208,13 @@ async fn wrong_arguments_are_answered() {
          package: chaincode install package 'x:1' not found",
     )
     .await;
-    let golang = Package::pack("golang", &label("go_1"), &[("main.go", b"package main")]).unwrap();
+    let cobol = Package::pack("cobol", &label("cobol_1"), &[("main.cob", b"STOP RUN.")]).unwrap();
     check(
         "",
-        lifecycle("InstallChaincode", &install_args(golang.bytes().clone())),
+        lifecycle("InstallChaincode", &install_args(cobol.bytes().clone())),
         500,
         "failed to invoke backing implementation of 'InstallChaincode': could not build chaincode: no builder for \
-         chaincode of type 'golang': this network runs packages of the types 'ccaas' and 'native'",
+         chaincode of type 'cobol': this network runs packages of the types 'ccaas' and 'native'",
     )
     .await;
     let bad_name = pb::ApproveChaincodeDefinitionForMyOrgArgs { name: "qscc".into(), ..Default::default() };
