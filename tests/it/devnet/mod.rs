@@ -1,5 +1,6 @@
 //! The embedded network as its clients meet it.
 
+mod bft;
 mod chaincode;
 mod config;
 mod faults;
