@@ -13,12 +13,14 @@
 //! | [`pb`], [`runtime`] | Fabric's protobuf messages; workers, retries, durable files |
 //! | [`fabric`] | what Fabric's data is: identities, policies, transactions, blocks, packages, configuration. Pure: no network, clock or randomness |
 //! | [`client`] | talking to nodes: transactions, queries, blocks and events, chaincode lifecycle, joining channels with peers and orderers |
-#![cfg_attr(feature = "git", doc = "| [`source`] | chaincode sources: out of git, and from TypeScript to JavaScript |")]
+#![cfg_attr(
+    any(feature = "git", feature = "typescript"),
+    doc = "| [`source`] | chaincode sources: out of git, and from TypeScript to JavaScript |"
+)]
 #![cfg_attr(
     feature = "shim",
     doc = "| [`chaincode`] | chaincode in Rust, and the server through which real peers run it |"
 )]
-#![cfg_attr(feature = "typescript", doc = "| [`source`] | chaincode sources: TypeScript to JavaScript |")]
 //! | [`opssc`] | events and calls of the two OpsSC contracts, and the contracts themselves |
 #![cfg_attr(feature = "agent", doc = "| [`agent`] | the daemon |")]
 #![cfg_attr(feature = "devnet", doc = "| [`devnet`] | the embedded network, for trying and testing |")]

@@ -9,6 +9,10 @@
 //! over a slash alone, which divides or opens a regular expression: where the tokens around it do not settle that, the
 //! source is refused. So is what no parser accepts anyway, such as a string that is not closed.
 //!
+//! Two constructs make the parser read what follows them twice, and twice again what is nested in that: a conditional
+//! whose first branch may be the parameters of an arrow function, and a type in front of an operand. They are counted
+//! too, since a few dozen of them would take years.
+//!
 //! Source: the lexical grammar of ECMAScript (goal symbols of the slash) and of TypeScript.
 
 /// Open brackets at a time.
@@ -16,6 +20,9 @@ const DEEPEST: usize = 200;
 
 /// Tokens since the last separators, over all open brackets.
 const LONGEST: usize = 10_000;
+
+/// Places, one in the other, where the parser tries two ways.
+const MOST_DOUBTS: usize = 14;
 
 /// Why a source is not parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +37,12 @@ pub enum NestingError {
     /// A chain of operators, or of statements without blocks.
     #[error("line {line} continues a statement of more than {LONGEST} tokens")]
     Chain {
+        /// Counted from one.
+        line: usize,
+    },
+    /// Conditionals with parentheses, or types in front of operands.
+    #[error("line {line} has more than {MOST_DOUBTS} conditionals or type assertions, each in the other")]
+    Doubts {
         /// Counted from one.
         line: usize,
     },
@@ -91,6 +104,8 @@ struct Level {
     peak: usize,
     /// `<` among them: a comma may separate the arguments of types.
     angles: usize,
+    /// Places in this statement where the parser tries two ways.
+    doubts: usize,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +116,8 @@ struct Scan<'a> {
     levels: Vec<Level>,
     /// The sum of all `run`.
     sum: usize,
+    /// The sum of all `doubts`.
+    doubts: usize,
     before: Before,
     /// The last token as a word, where it was one that may stand before the head of a statement.
     head_word: bool,
@@ -209,11 +226,13 @@ impl Scan<'_> {
     fn forget(&mut self, kept: usize) {
         let level = self.level();
         let run = std::mem::replace(&mut level.run, kept);
+        let doubts = std::mem::take(&mut level.doubts);
         if kept == 0 {
             level.peak = 0;
             level.angles = 0;
         }
         self.sum = self.sum - run + kept;
+        self.doubts -= doubts;
     }
 
     /// A semicolon or a comma.
@@ -254,6 +273,7 @@ impl Scan<'_> {
             _ => return Err(self.unbalanced("a bracket that was not opened")),
         };
         self.sum -= last.run;
+        self.doubts -= last.doubts;
         self.ended = None;
         self.counted(before)?;
         self.closed = last.bracket == Bracket::Curly;
@@ -367,6 +387,10 @@ impl Scan<'_> {
         let word = &self.rest[..end];
         let name = self.after_dot;
         self.resume(Some(word));
+        let ended = self.new_line && matches!(self.before, Before::Operand | Before::Either);
+        if ended && !name && begins(word) {
+            self.forget(0);
+        }
         let before = match word {
             _ if name => Before::Operand,
             "return" | "typeof" | "instanceof" | "in" | "new" | "delete" | "void" | "throw" | "case" | "do"
@@ -404,6 +428,21 @@ impl Scan<'_> {
             _ => (char.len_utf8(), Before::Operator),
         };
         let dot = char == '.' && !self.rest.starts_with("...");
+        let doubtful = match char {
+            '<' => self.before != Before::Operand,
+            '?' => {
+                let next = self.rest[1..].trim_start_matches(['\n', '\r', '\t', ' ']);
+                next.starts_with(['(', '<', '/']) || next.starts_with("async")
+            }
+            _ => false,
+        };
+        if doubtful {
+            self.level().doubts += 1;
+            self.doubts += 1;
+            if self.doubts > MOST_DOUBTS {
+                return Err(NestingError::Doubts { line: self.line });
+            }
+        }
         self.advance(length);
         self.counted(before)?;
         self.after_dot = dot;
@@ -448,6 +487,25 @@ fn is_word(char: char) -> bool {
     char.is_ascii_alphanumeric()
         || matches!(char, '_' | '$' | '\\')
         || (!char.is_ascii() && !char.is_whitespace() && char != '\u{feff}')
+}
+
+/// Whether a word begins a statement wherever it follows an operand on a new line.
+fn begins(word: &str) -> bool {
+    matches!(
+        word,
+        "const"
+            | "let"
+            | "var"
+            | "return"
+            | "if"
+            | "for"
+            | "throw"
+            | "import"
+            | "export"
+            | "class"
+            | "function"
+            | "try"
+    )
 }
 
 /// Whether a word or a sign after `}` goes on with what the brace is a part of. Other words begin something new there.
@@ -529,6 +587,17 @@ mod tests {
         accepted(&format!("const a = [{}];", "1, 2, 'c', ".repeat(50_000)));
         accepted(&format!("const a = 'b'{};", " + 'c'".repeat(4000)));
         accepted(&format!("{}x{}", "(".repeat(150), ")".repeat(150)));
+    }
+
+    #[test]
+    fn what_takes_the_parser_years_is_refused() {
+        for link in ["a?(b):c=>", "<a>(", "(a)=>(b)?(c):d=>", "a ?\n\t(b):(c):d=>", "a?async(b):c=>", "a?/**/(b):c=>"] {
+            refused(&format!("{}x", link.repeat(40)), "each in the other");
+        }
+        accepted(&"const a = b ? (c) : d\n".repeat(100));
+        accepted(&"const a = b ? (c) : <D>d;\n".repeat(100));
+        accepted(&format!("f({})", "a ? (b) : (c), ".repeat(100)));
+        accepted(&"a<b>(".repeat(100));
     }
 
     #[test]

@@ -269,3 +269,17 @@ fn the_stack_is_deep_enough_for_what_passes() {
     let members = format!("type A = x{};", "[]".repeat(4_000));
     built(&[("a.ts", &members)]).unwrap();
 }
+
+/// The worst that passes, of what the parser reads again and again.
+#[test]
+fn what_passes_is_compiled_in_time() {
+    for (link, close) in [("a?(b):c=>", ""), ("<a>(", ")"), ("(a)=>(b)?(c):d=>", ""), ("a?<T>(b):c=>", "")] {
+        for count in 1..=14 {
+            let source = format!("{}x{};", link.repeat(count), close.repeat(count));
+            if let Err(error) = built(&[("a.ts", &source)]) {
+                let told = matches!(error, TypescriptError::Nesting { .. } | TypescriptError::Syntax { .. });
+                assert!(told, "for {link}: {}", chain(&error));
+            }
+        }
+    }
+}
