@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::failure::{Exit, UsageError};
+use super::lifecycle_git::{self, Wanted};
 use super::output;
 use crate::fabric::names::Label;
 use crate::fabric::package::ccaas::{self, Connection, Image};
@@ -48,8 +49,19 @@ pub(super) struct PackageArguments {
     lang: String,
     /// The folder of the chaincode. For golang without a go.mod, an import path below $GOPATH/src; for ccaas and k8s, the
     /// file connection.json or image.json, or the folder that holds it
-    #[arg(long)]
-    path: String,
+    #[arg(long, required_unless_present = "repository", conflicts_with = "repository")]
+    path: Option<String>,
+    /// The git repository instead of a folder, as a proposal names it: example.com/organization/repository. Settings
+    /// are `GIT_USER`, `GIT_PASSWORD` or `GIT_TOKEN_FILE`, `GIT_SSL_CAINFO`, `GIT_URL_REWRITE`, `HTTPS_PROXY`,
+    /// `NO_PROXY`
+    #[arg(long, requires = "commit")]
+    repository: Option<String>,
+    /// The branch, tag or commit in the repository
+    #[arg(long, requires = "repository")]
+    commit: Option<String>,
+    /// The folder of the chaincode in the repository
+    #[arg(long, requires = "repository", default_value = "", hide_default_value = true)]
+    subpath: String,
     /// The label: letters, digits and _ . + -
     #[arg(long)]
     label: String,
@@ -82,36 +94,56 @@ fn load(path: &Path) -> anyhow::Result<Package> {
 fn make(arguments: &PackageArguments, environment: &dyn Fn(&str) -> Option<OsString>) -> anyhow::Result<()> {
     let usage = |error: &dyn std::fmt::Display| UsageError(error.to_string());
     let label = Label::parse(&arguments.label).map_err(|error| usage(&error))?;
-    if arguments.path.is_empty() {
-        return Err(UsageError("--path is empty".to_owned()).into());
-    }
-    let path = Path::new(&arguments.path);
-    let package = match arguments.lang.to_ascii_lowercase().as_str() {
-        "ccaas" => {
-            let connection: Connection = json(path, "connection.json")?;
-            ccaas::package(&label, &connection)?
+    let package = match (&arguments.repository, &arguments.path) {
+        (Some(repository), _) => {
+            let wanted = Wanted {
+                repository,
+                commit: arguments.commit.as_deref().unwrap_or_default(),
+                subpath: &arguments.subpath,
+                metadata_path: arguments.metadata_path.as_deref(),
+            };
+            let language = Language::parse(&arguments.lang).map_err(|error| usage(&error))?;
+            lifecycle_git::package(&wanted, language, &arguments.lang, &label, environment)?
         }
-        "k8s" => {
-            let image: Image = json(path, "image.json")?;
-            ccaas::image_package(&label, &image)?
-        }
-        kind => {
-            let language = Language::parse(kind).map_err(|error| usage(&error))?;
-            let gopath = environment("GOPATH").or_else(|| Some(Path::new(&environment("HOME")?).join("go").into()));
-            let place = Place::of(language, &arguments.path, gopath.as_deref().map(Path::new))?;
-            let tree = DirectoryTree::new(&place.root);
-            let metadata_path = arguments.metadata_path.as_deref().unwrap_or(&place.path);
-            let sources = Sources { tree: &tree, path: &place.path, metadata_path };
-            // The type is written as it was typed, as the peer command does.
-            package::package_as(language, &arguments.lang, &label, &sources, &Limits::default())
-                .with_context(|| format!("{} cannot be packaged", arguments.path))?
-        }
+        (None, Some(path)) if !path.is_empty() => local(arguments, path, &label, environment)?,
+        _ => return Err(UsageError("--path is empty".to_owned()).into()),
     };
     let file = arguments.output.clone().unwrap_or_else(|| PathBuf::from(format!("{label}.tar.gz")));
     durable::replace_file_blocking(&file, package.bytes())
         .with_context(|| format!("{} cannot be written", file.display()))?;
     output::say(&format!("wrote {} ({} bytes)", file.display(), package.bytes().len()));
     output::put(package.id().as_str())
+}
+
+/// Packages what is on this machine.
+fn local(
+    arguments: &PackageArguments,
+    typed: &str,
+    label: &Label,
+    environment: &dyn Fn(&str) -> Option<OsString>,
+) -> anyhow::Result<Package> {
+    let path = Path::new(typed);
+    match arguments.lang.to_ascii_lowercase().as_str() {
+        "ccaas" => {
+            let connection: Connection = json(path, "connection.json")?;
+            Ok(ccaas::package(label, &connection)?)
+        }
+        "k8s" => {
+            let image: Image = json(path, "image.json")?;
+            Ok(ccaas::image_package(label, &image)?)
+        }
+        kind => {
+            let language = Language::parse(kind).map_err(|error| UsageError(error.to_string()))?;
+            let gopath = environment("GOPATH").or_else(|| Some(Path::new(&environment("HOME")?).join("go").into()));
+            let place = Place::of(language, typed, gopath.as_deref().map(Path::new))?;
+            let tree = DirectoryTree::new(&place.root);
+            let metadata_path = arguments.metadata_path.as_deref().unwrap_or(&place.path);
+            let sources = Sources { tree: &tree, path: &place.path, metadata_path };
+            // The type is written as it was typed, as the peer command does.
+            package::package_as(language, &arguments.lang, label, &sources, &Limits::default())
+                .with_context(|| format!("{typed} cannot be packaged"))
+        }
+    }
 }
 
 /// A JSON file, or the one of this name in a folder.
@@ -290,6 +322,15 @@ mod tests {
         assert!(refused("node", "", "a").is::<UsageError>());
         refused("node", &at("nowhere"), "a");
         refused("golang", "example.com/none", "a");
+        let from_git = |words: &[&str]| {
+            let common = ["package", "--lang", "node", "--label", "a"];
+            run_with(&[&common[..], words].concat(), root).unwrap_err()
+        };
+        assert!(from_git(&["--repository", "not a repository", "--commit", "main"]).is::<UsageError>());
+        assert!(from_git(&["--repository", "example.com/a/b", "--commit", ".."]).is::<UsageError>());
+        for wrong in [&["--repository", "example.com/a/b"][..], &["--subpath", "a", "--path", "b"], &[]] {
+            assert!(from_git(wrong).is::<clap::Error>(), "{wrong:?}");
+        }
         assert!(!root.join("none").exists());
     }
 

@@ -12,6 +12,7 @@ mod demo;
 mod devnet;
 mod failure;
 mod lifecycle;
+mod lifecycle_git;
 mod logging;
 mod orderer;
 mod output;

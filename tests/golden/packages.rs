@@ -170,7 +170,7 @@ fn left_out(language: Language, path: &str) -> bool {
     match language {
         Language::Golang => folder.split('/').any(|folder| folder.starts_with('.')),
         Language::Node => within(&["node_modules", ".git"]),
-        Language::Java => within(&["target", "build", "out", ".git"]) || name.ends_with(".class"),
+        Language::Java => within(&["target", "build", "out", ".git"]) || name.strip_suffix(".class").is_some(),
     }
 }
 
