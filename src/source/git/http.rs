@@ -12,7 +12,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::io::{self, BufRead, Cursor, Read, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ use crate::runtime::CancellationToken;
 /// How long a server may say nothing, at the start of its answer or in the middle.
 const LONGEST_SILENCE: Duration = Duration::from_mins(1);
 const MOST_REDIRECTS: usize = 5;
+/// What a server may say beside objects, all of which is kept in memory: its branches and tags above all.
+const LONGEST_TALK: u64 = 64 * 1024 * 1024;
 /// Nothing that is asked is longer: hashes that are wanted.
 const LONGEST_QUESTION: usize = 16 * 1024 * 1024;
 
@@ -47,6 +49,9 @@ pub(super) struct Line {
     /// What is shown to the server once it asks.
     pub(super) login: Option<HeaderValue>,
     asked_for_login: AtomicBool,
+    /// Whether objects come in, which go to disk.
+    pub(super) receives: AtomicBool,
+    talked: AtomicU64,
     failure: Mutex<Option<GitError>>,
 }
 
@@ -68,6 +73,8 @@ impl Line {
             repository,
             login,
             asked_for_login: AtomicBool::new(false),
+            receives: AtomicBool::new(false),
+            talked: AtomicU64::new(0),
             failure: Mutex::default(),
         }
     }
@@ -82,6 +89,17 @@ impl Line {
         let text = error.to_string();
         lock(&self.failure).get_or_insert(error);
         io::Error::other(text)
+    }
+
+    /// So many bytes have come in.
+    fn received(&self, bytes: usize) -> Result<(), GitError> {
+        self.meter.received(bytes)?;
+        if !self.receives.load(Ordering::Relaxed)
+            && self.talked.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64 > LONGEST_TALK
+        {
+            return Err(GitError::limit("bytes of branches and tags", LONGEST_TALK));
+        }
+        Ok(())
     }
 
     fn unreached(&self, error: reqwest::Error) -> GitError {
@@ -386,7 +404,7 @@ impl BufRead for Body {
             let line = &self.pending.line;
             match line.wait(answer.chunk()).map_err(|error| line.failed(error))? {
                 Some(chunk) => {
-                    line.meter.received(chunk.len()).map_err(|error| line.failed(error))?;
+                    line.received(chunk.len()).map_err(|error| line.failed(error))?;
                     self.chunk = chunk;
                 }
                 None => self.ended = true,

@@ -178,7 +178,7 @@ impl Git {
             meter: Arc::clone(&meter),
         };
         let (repository, revision, path) = (repository.clone(), revision.clone(), path.to_owned());
-        let mut work = pin!(crate::runtime::blocking(move || fetching.run(repository, &revision, &path)));
+        let mut work = pin!(crate::runtime::blocking(move || fetching.run_soundly(&repository, &revision, &path)));
         let mut ticks = tokio::time::interval(TOLD_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut told = Progressed::default();

@@ -14,12 +14,13 @@ use std::io::{BufRead, Cursor, Read};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gix::ObjectId;
 use gix::bstr::BString;
 use gix::protocol::fetch::{Arguments, Context, Negotiate, Options, Response, Shallow, Tags, negotiate};
 use gix::protocol::ls_refs::RefPrefixes;
+use gix::protocol::transport::client::blocking_io::Transport as _;
 use gix::protocol::transport::client::blocking_io::http::Transport;
 use gix::protocol::transport::{Protocol, Service};
 use gix::protocol::{Handshake, LsRefsCommand};
@@ -36,6 +37,7 @@ fn agent() -> (&'static str, Option<String>) {
 }
 
 /// A branch or tag of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Advertised {
     name: String,
     /// A commit, or an annotated tag.
@@ -49,6 +51,8 @@ pub(super) struct Session {
     line: Arc<Line>,
     transport: Transport<Exchanges>,
     handshake: Handshake,
+    /// What the server told at once, in the first version of the protocol.
+    refs: Vec<Advertised>,
     folder: PathBuf,
     limit: usize,
     packs: usize,
@@ -74,32 +78,12 @@ impl Session {
             .map_err(|error| GitError::Settings { reason: format!("not an address: {}", text::chain(&error)) })?;
         let exchanges = Exchanges::new(Arc::clone(&line));
         let mut transport = Transport::new_http(exchanges, address, Protocol::V2, false);
-        let greeted = gix::protocol::handshake(
-            &mut transport,
-            Service::UploadPack,
-            // Credentials are shown further below.
-            |_| Ok(None),
-            Vec::new(),
-            &mut gix::progress::Discard,
-        );
-        let handshake = greeted.map_err(|error| said(&line, &error))?;
+        let (handshake, refs) = greet(&line, &mut transport)?;
         let limit = usize::try_from(line.meter.limits().object_bytes).unwrap_or(usize::MAX);
-        let session =
-            Self { line, transport, handshake, folder: folder.to_owned(), limit, packs: 0, leaves_out: false };
-        let session = Self { leaves_out: session.can("filter"), ..session };
-        if session.capability("object-format").is_some_and(|format| format != "sha1") {
-            return Err(session.refused("repositories with SHA-256 hashes are not supported".to_owned()));
-        }
+        let folder = folder.to_owned();
+        let mut session = Self { line, transport, handshake, refs, folder, limit, packs: 0, leaves_out: false };
+        session.leaves_out = session.can("filter");
         Ok(session)
-    }
-
-    fn refused(&self, reason: String) -> GitError {
-        GitError::Server { repository: self.line.repository.clone(), reason }
-    }
-
-    fn capability(&self, name: &str) -> Option<String> {
-        let value = self.handshake.capabilities.capability(name)?.value()?;
-        Some(value.to_string())
     }
 
     /// Whether fetching knows `feature`.
@@ -192,28 +176,29 @@ impl Session {
 
     /// The branches and tags that may be `revision`, or all of them.
     fn advertised(&mut self, revision: Option<&Revision>) -> Result<Vec<Advertised>, GitError> {
-        let refs = match self.handshake.server_protocol_version {
+        let advertised = match self.handshake.server_protocol_version {
             Protocol::V2 => {
                 let mut prefixes = RefPrefixes::new();
                 prefixes.extend(match revision {
                     Some(revision) => places(revision.as_str()).map(|name| BString::from(name.into_bytes())).to_vec(),
                     None => vec!["refs/heads/".into(), "refs/tags/".into()],
                 });
-                LsRefsCommand::new(Some(prefixes), &self.handshake.capabilities, agent())
+                let refs = LsRefsCommand::new(Some(prefixes), &self.handshake.capabilities, agent())
                     .invoke_blocking(&mut self.transport, &mut gix::progress::Discard, false)
-                    .map_err(|error| said(&self.line, &error))?
+                    .map_err(|error| said(&self.line, &error))?;
+                let advertised = refs.iter().filter_map(|found| {
+                    let (name, id, peeled) = found.unpack();
+                    let id = id?.to_owned();
+                    let commit = peeled.map_or(id, ToOwned::to_owned);
+                    Some(Advertised { name: std::str::from_utf8(name).ok()?.to_owned(), id, commit })
+                });
+                advertised.collect()
             }
-            Protocol::V0 | Protocol::V1 => self.handshake.refs.clone().unwrap_or_default(),
+            Protocol::V0 | Protocol::V1 => self.refs.clone(),
         };
-        let advertised = refs.iter().filter_map(|found| {
-            let (name, id, peeled) = found.unpack();
-            let id = id?.to_owned();
-            let commit = peeled.map_or(id, ToOwned::to_owned);
-            Some(Advertised { name: std::str::from_utf8(name).ok()?.to_owned(), id, commit })
-        });
         let wanted =
             |name: &str| revision.is_some() || name.starts_with("refs/heads/") || name.starts_with("refs/tags/");
-        Ok(advertised.filter(|found| wanted(&found.name)).collect())
+        Ok(advertised.into_iter().filter(|found| wanted(&found.name)).collect())
     }
 
     /// Fetches `wants` into the store.
@@ -253,8 +238,10 @@ impl Session {
         let received = gix::protocol::fetch(
             &mut Wants { wants, filter },
             |reader, progress, stopped| {
-                write_pack(reader, progress, stopped, &line, &packs, limit)?;
-                Ok(true)
+                line.receives.store(true, Ordering::Relaxed);
+                let written = write_pack(reader, progress, stopped, &line, &packs, limit);
+                line.receives.store(false, Ordering::Relaxed);
+                written.map(|()| true)
             },
             Counted::new(&self.line.meter),
             &self.line.meter.stopped,
@@ -268,13 +255,63 @@ impl Session {
         );
         match received {
             Ok(_) => Ok(()),
-            Err(error) => Err(said(&self.line, &error)),
+            Err(error) => Err(match said(&self.line, &error) {
+                GitError::Server { .. } if is_too_large(&error) => {
+                    GitError::limit("bytes in one object", self.line.meter.limits().object_bytes)
+                }
+                other => other,
+            }),
         }
     }
 }
 
+/// Greets a server: what it can do, and what it has, where it tells that at once.
+///
+/// The git library could do all of it, but ends the program where a server tells of a link to a branch that it does not
+/// have.
+fn greet(line: &Arc<Line>, transport: &mut Transport<Exchanges>) -> Result<(Handshake, Vec<Advertised>), GitError> {
+    let answer = transport.handshake(Service::UploadPack, &[]).map_err(|error| said(line, &error))?;
+    let refuse = |reason: &str| GitError::Server { repository: line.repository.clone(), reason: reason.to_owned() };
+    let format = answer.capabilities.capability("object-format");
+    if format.and_then(|format| format.value().map(|value| *value != *b"sha1")).unwrap_or(false) {
+        return Err(refuse("repositories with SHA-256 hashes are not supported"));
+    }
+    let mut advertised = Vec::new();
+    if let Some(mut refs) = answer.refs {
+        while let Some(packet) = refs.readline() {
+            let packet = packet.map_err(|error| said(line, &error))?.map_err(|error| said(line, &error))?;
+            let Some(text) = packet.as_bstr() else { break };
+            advertise(&mut advertised, text).ok_or_else(|| refuse("its list of branches cannot be read"))?;
+        }
+    }
+    let handshake = Handshake {
+        server_protocol_version: answer.actual_protocol,
+        capabilities: answer.capabilities,
+        refs: None,
+        v1_shallow_updates: None,
+    };
+    Ok((handshake, advertised))
+}
+
+/// Takes a line of the list of branches and tags: `HASH NAME`, or `HASH NAME^{}` for what the tag before it is for.
+fn advertise(advertised: &mut Vec<Advertised>, line: &[u8]) -> Option<()> {
+    let text = line.trim_ascii_end();
+    let (hash, name) = text.split_at(text.iter().position(|byte| *byte == b' ')?);
+    let Ok(name) = std::str::from_utf8(&name[1..]) else { return Some(()) };
+    // Where the server's own history ends, and what an empty repository says.
+    if hash == b"shallow" || name == "capabilities^{}" {
+        return Some(());
+    }
+    let id = ObjectId::from_hex(hash).ok().filter(|id| id.kind() == gix::hash::Kind::Sha1)?;
+    match name.strip_suffix("^{}") {
+        Some(tag) => advertised.last_mut().filter(|last| last.name == tag)?.commit = id,
+        None => advertised.push(Advertised { name: name.to_owned(), id, commit: id }),
+    }
+    Some(())
+}
+
 /// What the failure of the git library was about.
-fn said(line: &Line, error: &gix::Error) -> GitError {
+fn said(line: &Line, error: &(dyn std::error::Error + 'static)) -> GitError {
     if let Some(failure) = line.failure() {
         return failure;
     }
@@ -284,11 +321,12 @@ fn said(line: &Line, error: &gix::Error) -> GitError {
     if tokio::time::Instant::now() >= line.deadline {
         return GitError::TooSlow;
     }
-    let exhausted = |class: &gix::error::Class| matches!(class, gix::error::Class::ResourceExhaustion(_));
-    if error.classify().any(|found| exhausted(&found.class())) {
-        return GitError::limit("bytes in one object", line.meter.limits().object_bytes);
-    }
     GitError::Server { repository: line.repository.clone(), reason: text::chain(error) }
+}
+
+/// Whether an object was larger than is allowed.
+fn is_too_large(error: &gix::Error) -> bool {
+    error.classify().any(|found| matches!(found.class(), gix::error::Class::ResourceExhaustion(_)))
 }
 
 /// Where a name may be found, the first of which counts where there are several.
@@ -384,5 +422,55 @@ impl Negotiate for Wants<'_> {
             previous_response_had_at_least_one_in_common: false,
         };
         Ok((round, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_branches_are_read_or_refused() {
+        let (one, two) = ("1".repeat(40), "2".repeat(40));
+        let read = |lines: &[String]| {
+            let mut advertised = Vec::new();
+            lines.iter().try_for_each(|line| advertise(&mut advertised, line.as_bytes())).map(|()| advertised)
+        };
+        let lines = [
+            format!("{one} HEAD\n"),
+            format!("{one} refs/tags/v1"),
+            format!("{two} refs/tags/v1^{{}}"),
+            format!("shallow {one}"),
+            format!("{} capabilities^{{}}", "0".repeat(40)),
+        ];
+        let found = read(&lines).unwrap();
+        let shown: Vec<_> = found.iter().map(|found| (found.name.as_str(), found.commit.to_string())).collect();
+        assert_eq!(shown, [("HEAD", one.clone()), ("refs/tags/v1", two.clone())]);
+        for line in ["", "x", "zz HEAD", one.as_str(), &format!("{one} a^{{}}"), &format!("{one}{two} a")] {
+            assert!(read(&[format!("{one} b"), line.to_owned()]).is_none(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_looked_up_in_order() {
+        let at = |name: &str, digit: &str| {
+            let id = ObjectId::from_hex(digit.repeat(40).as_bytes()).unwrap();
+            Advertised { name: name.to_owned(), id, commit: id }
+        };
+        let advertised =
+            [at("refs/heads/a", "1"), at("refs/tags/b", "2"), at("refs/heads/b", "3"), at("refs/heads/c", "4")];
+        let advertised = [&advertised[..], &[at("refs/tags/c", "4"), at("refs/heads/HEAD", "5")]].concat();
+        let find = |name: &str| {
+            let found = named(&advertised, &Revision::parse(name).unwrap());
+            found.map_or_else(
+                |error| error.to_string(),
+                |found| found.map_or("none", |found| found.name.as_str()).to_owned(),
+            )
+        };
+        assert_eq!(find("a"), "refs/heads/a");
+        assert_eq!(find("refs/heads/b"), "refs/heads/b");
+        assert!(find("b").contains("a branch and a tag"));
+        assert_eq!(find("c"), "refs/tags/c");
+        assert_eq!(find("d"), "none");
     }
 }

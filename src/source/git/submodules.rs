@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,7 +39,21 @@ pub(super) struct Fetching {
 }
 
 impl Fetching {
-    pub(super) fn run(&self, repository: Repository, revision: &Revision, path: &str) -> Result<Checkout, GitError> {
+    /// Fetches, and outlives a fault of the git library that bytes of a server bring out.
+    pub(super) fn run_soundly(
+        &self,
+        repository: &Repository,
+        revision: &Revision,
+        path: &str,
+    ) -> Result<Checkout, GitError> {
+        let run = AssertUnwindSafe(|| self.run(repository.clone(), revision, path));
+        std::panic::catch_unwind(run).unwrap_or_else(|_| {
+            let reason = "what it sends brings out a fault of the git library".to_owned();
+            Err(GitError::Server { repository: repository.to_string(), reason })
+        })
+    }
+
+    fn run(&self, repository: Repository, revision: &Revision, path: &str) -> Result<Checkout, GitError> {
         let path = checkout::clean(path)?;
         let scratch = Scratch::create(&self.shared.folder).map_err(GitError::Folder)?;
         DirBuilder::new().recursive(true).create(scratch.path().join("objects/pack")).map_err(GitError::Folder)?;

@@ -1,6 +1,8 @@
 //! Servers and repositories that mean harm, or are too much: refused with a reason, without a trace on disk.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -155,6 +157,7 @@ async fn servers_that_are_none_are_refused() {
     let redirect = format!("https://localhost:{}{INFO}", elsewhere.port());
     let packet = |text: &str| format!("{:04x}{text}", text.len() + 4);
     let greeting = format!("{}0000{}", packet("# service=git-upload-pack\n"), packet("version 2\n"));
+    let refs = packet(&format!("{:040x} refs/heads/{}\0agent=x\n", 7, "x".repeat(2000)));
     let sha256 = format!("{greeting}{}{}0000", packet("fetch=shallow\n"), packet("object-format=sha256\n"));
     let table: Vec<(Answer, &str)> = vec![
         (Answer::Status(404), "not found"),
@@ -170,6 +173,14 @@ async fn servers_that_are_none_are_refused() {
         (Answer::Body(Bytes::from(packet("ERR \x1b[31mgo away\n"))), "refuses"),
         (Answer::Body(Bytes::from(sha256)), "SHA-256"),
         (Answer::Body(Bytes::from(vec![b'0'; 3 << 20])), "refuses"),
+        (
+            Answer::Body(Bytes::from(format!(
+                "{}0000{}",
+                packet("# service=git-upload-pack\n"),
+                refs.repeat(40 << 10)
+            ))),
+            "more than 67108864 bytes of branches and tags",
+        ),
     ];
     for (answer, expected) in table {
         let answers = HashMap::from([(INFO.to_owned(), answer)]);
@@ -188,6 +199,42 @@ async fn servers_that_are_none_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let git = server.client(folder.path()).build().unwrap();
     assert_eq!(fetch(&git, "old", "main", "").await.unwrap().read("a").unwrap(), "b");
+}
+
+/// What comes from a server may be anything, and where a fault ends the program there is no second line of defence.
+#[tokio::test]
+async fn no_bytes_bring_out_a_fault() {
+    let root = tempfile::tempdir().unwrap();
+    let repo = Repo::new(root.path(), "asset");
+    repo.file("a", "b").file("cc/main.go", "package main".repeat(100)).link("l", "a").commit("one");
+    repo.git(&["tag", "-a", "v1", "-m", "one"]);
+    let commit = repo.file("cc/main.go", "package main".repeat(101)).commit("two");
+    let rounds = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(60);
+    for old in [false, true] {
+        let damage = Some(Arc::new(AtomicU64::new(1)));
+        let config = vec![("uploadpack.allowFilter", "true")];
+        let server = GitServer::start(root.path(), Behaviour { config, old, damage, ..Behaviour::default() }).await;
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits { time: Duration::from_secs(10), ..Limits::default() };
+        let git = server.client(folder.path()).limits(limits).build().unwrap();
+        let (mut well, mut badly) = (0, 0);
+        for round in 0..rounds {
+            let revision = ["main", "v1", &commit, &commit[..8]][round % 4];
+            match fetch(&git, "asset", revision, "").await {
+                Ok(checkout) => {
+                    // Whatever comes out of it, its hash was right.
+                    assert_eq!(checkout.read("a").unwrap(), "b");
+                    well += 1;
+                }
+                Err(error) => {
+                    assert!(!error.to_string().contains("fault of the git library"), "round {round}: {error}");
+                    badly += 1;
+                }
+            }
+        }
+        assert!(well > 0 && badly > 0, "{well} went well, {badly} badly");
+        assert_clean(folder.path());
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
@@ -37,6 +38,8 @@ pub(crate) struct Behaviour {
     pub(crate) config: Vec<(&'static str, &'static str)>,
     /// Speaks the first version of the protocol only.
     pub(crate) old: bool,
+    /// Changes bytes of what git says, in other places with each number.
+    pub(crate) damage: Option<Arc<AtomicU64>>,
     /// Answers of its own, by path, without git.
     pub(crate) answers: HashMap<String, Answer>,
 }
@@ -203,8 +206,42 @@ impl Shared {
                 response = response.header(name, value);
             }
         }
-        response.body(Body { whole: Some(output.slice((end + 4).min(output.len())..)), ends: true }).unwrap()
+        let mut body = output.slice((end + 4).min(output.len())..);
+        if let Some(seed) = &self.behaviour.damage {
+            body = damaged(&body, seed.fetch_add(1, Ordering::Relaxed));
+        }
+        response.body(Body { whole: Some(body), ends: true }).unwrap()
     }
+}
+
+/// `bytes` with a few of them changed, cut off, or in there twice.
+fn damaged(bytes: &[u8], seed: u64) -> Bytes {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below.max(1) as u64).unwrap()
+    };
+    let mut bytes = bytes.to_vec();
+    // Some answers stay as they are, so that later ones are damaged too.
+    if bytes.is_empty() || random(3) == 0 {
+        return Bytes::from(bytes);
+    }
+    for _ in 0..=random(3) {
+        let at = random(bytes.len());
+        match random(4) {
+            0 => bytes.truncate(at.max(1)),
+            1 => {
+                let end = (at + random(40)).min(bytes.len());
+                let piece = bytes[at..end].to_vec();
+                bytes.splice(at..at, piece);
+            }
+            2 => bytes[at] = [0, 0xFF, b'0', b'\n', b' '][random(5)],
+            _ => bytes[at] ^= 1 << random(8),
+        }
+    }
+    Bytes::from(bytes)
 }
 
 fn advertisement(body: Body) -> Response<Body> {

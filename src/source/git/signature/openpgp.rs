@@ -194,3 +194,34 @@ pub(super) fn signer(
     }
     Ok(Signer(key.fingerprint.clone()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = include_str!("../../../../testdata/git-signatures/pgp-ed25519.asc");
+    const COMMIT: &[u8] = include_bytes!("../../../../testdata/git-signatures/pgp-ed25519.commit");
+    /// When that commit was signed.
+    const MADE: u64 = 1_709_251_200;
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut OpenPgpKey), now: u64, expected: &str) {
+        let mut keys = OpenPgpKey::read(KEY).unwrap();
+        change(&mut keys[0]);
+        let parts = super::super::split(COMMIT).unwrap().unwrap();
+        let signature = std::str::from_utf8(&parts.signature).unwrap();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
+        let signer = signer(&keys, &parts.signed, signature, now);
+        let shown = signer.map_or_else(|error| error.to_string(), |signer| signer.to_string());
+        assert!(shown.contains(expected), "{shown}");
+    }
+
+    #[test]
+    fn a_key_signs_while_it_is_valid() {
+        check(|_| {}, MADE, "4A4AB7D9C6ACEF0ABFB3A8F1E570B6C8B1B1A59A");
+        check(|key| key.until = Some(MADE + 1), MADE + 10, "4A4AB7D9C6ACEF0ABFB3A8F1E570B6C8B1B1A59A");
+        check(|key| key.until = Some(MADE), MADE, "when the key was not valid");
+        check(|key| key.from = MADE + 1, MADE, "when the key was not valid");
+        check(|_| {}, MADE - 100_000, "in the future");
+    }
+}
