@@ -4,7 +4,9 @@
 //! it read and wrote, then commit it unless what it read has changed. Two transactions simulated one after the other and
 //! then committed collide here as they would on a channel.
 //!
-//! Does not check endorsements or signatures and knows one channel. The embedded network is the place for those.
+//! Does not check endorsements or signatures and knows one channel. The policies of single keys are kept and judge
+//! nothing, and there is a collection as soon as it is written to, which everybody may read. The embedded network is the
+//! place for all that.
 //!
 //! ```
 //! # use opssc::chaincode::{asset::AssetContract, memory::Ledger};
@@ -24,17 +26,24 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
+use sha2::{Digest as _, Sha256};
 use tonic::async_trait;
 
-use super::{Contract, KeyValue, Page, Response, Stub, StubError, composite};
+use super::{Contract, KeyModification, KeyValue, Page, Response, Stub, StubError, composite};
 use crate::fabric::names::{ChannelName, MspId, TxId};
 use crate::pb::msp::SerializedIdentity;
 
 /// When a value was written: the number of transactions committed before. `None` is the version of an absent key.
 type Version = Option<u64>;
 
-/// A key of the whole ledger: the chaincode whose state it is in, and the key there.
+/// A key of the whole ledger: the chaincode whose state it is in, and the key there. A collection is a state of its own,
+/// see [`of_collection`].
 type Place = (String, String);
+
+/// The name under which the state of a collection is kept; no chaincode is called so.
+fn of_collection(chaincode: &str, collection: &str) -> String {
+    format!("{chaincode}\0{collection}")
+}
 
 /// Why a transaction did not commit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -101,16 +110,21 @@ struct ReadWriteSet {
     reads: BTreeMap<Place, Version>,
     ranges: Vec<RangeRead>,
     writes: BTreeMap<Place, Option<Bytes>>,
+    policies: BTreeMap<Place, Bytes>,
+    /// Whether a range of a collection was read: such a transaction writes nothing.
+    private_ranges: bool,
 }
 
 /// A transaction as an endorser leaves it: answered, not committed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Simulated {
     /// What the contract answered.
     pub response: Response,
     /// The event that it set.
     pub event: Option<Event>,
     set: ReadWriteSet,
+    tx_id: TxId,
+    timestamp: prost_types::Timestamp,
 }
 
 impl Simulated {
@@ -137,6 +151,8 @@ pub struct Ledger {
     channel: ChannelName,
     chaincodes: BTreeMap<String, Arc<dyn Contract>>,
     state: BTreeMap<Place, (Bytes, u64)>,
+    policies: BTreeMap<Place, Bytes>,
+    histories: BTreeMap<Place, Vec<KeyModification>>,
     committed: u64,
     simulated: u64,
     timestamp: prost_types::Timestamp,
@@ -149,6 +165,8 @@ impl Default for Ledger {
             channel: ChannelName::parse("ops-channel").expect("it is a channel name"),
             chaincodes: BTreeMap::new(),
             state: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            histories: BTreeMap::new(),
             committed: 0,
             simulated: 0,
             timestamp: prost_types::Timestamp { seconds: 1_767_225_600, nanos: 0 },
@@ -174,6 +192,11 @@ impl Ledger {
         self.state.get(&(chaincode.to_owned(), key.to_owned())).map(|(value, _)| value)
     }
 
+    /// The committed value of `key` in a collection of `chaincode`.
+    pub fn get_private(&self, chaincode: &str, collection: &str, key: &str) -> Option<&Bytes> {
+        self.get(&of_collection(chaincode, collection), key)
+    }
+
     /// Puts a value into the state as if a transaction had.
     pub fn put(&mut self, chaincode: &str, key: &str, value: impl Into<Bytes>) {
         self.committed += 1;
@@ -194,6 +217,7 @@ impl Ledger {
     /// Cancel safety: as [`simulate`](Self::simulate).
     pub async fn simulate_as(&mut self, chaincode: &str, creator: Bytes, args: Vec<Bytes>, call: Call) -> Simulated {
         self.simulated += 1;
+        let timestamp = self.timestamp;
         let mut stub = MemoryStub {
             ledger: self,
             chaincode: chaincode.to_owned(),
@@ -205,7 +229,7 @@ impl Ledger {
             event: None,
         };
         let response = stub.run(call).await;
-        Simulated { response, event: stub.event, set: stub.set }
+        Simulated { response, event: stub.event, set: stub.set, tx_id: stub.tx_id, timestamp }
     }
 
     /// Commits a transaction that was simulated on an earlier or the present state.
@@ -235,10 +259,21 @@ impl Ledger {
         }
         self.committed += 1;
         for (place, value) in &simulated.set.writes {
-            match value {
-                Some(value) => self.state.insert(place.clone(), (value.clone(), self.committed)),
-                None => self.state.remove(place),
-            };
+            if let Some(value) = value {
+                self.state.insert(place.clone(), (value.clone(), self.committed));
+            } else {
+                self.state.remove(place);
+                self.policies.remove(place);
+            }
+            let (tx_id, timestamp) = (simulated.tx_id.to_string(), Some(simulated.timestamp));
+            let modification = KeyModification { tx_id, value: value.clone(), timestamp };
+            self.histories.entry(place.clone()).or_default().push(modification);
+        }
+        for (place, policy) in &simulated.set.policies {
+            // What is not there gets no policy; what is there has changed with it.
+            let Some((_, version)) = self.state.get_mut(place) else { continue };
+            *version = self.committed;
+            self.policies.insert(place.clone(), policy.clone());
         }
         Ok(())
     }
@@ -307,6 +342,35 @@ impl MemoryStub<'_> {
         Ok((self.chaincode.clone(), key.to_owned()))
     }
 
+    fn private_place(&self, collection: &str, key: &str) -> Result<Place, StubError> {
+        if collection.is_empty() {
+            return Err(StubError::Refused("collection must not be an empty string".to_owned()));
+        }
+        let (_, key) = self.place(key)?;
+        Ok((of_collection(&self.chaincode, collection), key))
+    }
+
+    fn read(&mut self, place: Place) -> Option<Bytes> {
+        let (value, version) = self.ledger.state.get(&place).cloned().unzip();
+        self.set.reads.insert(place, version);
+        value
+    }
+
+    fn write(&mut self, place: Place, value: Option<Bytes>) -> Result<(), StubError> {
+        if self.set.private_ranges {
+            return Err(StubError::Refused("a transaction that queried a collection may not write".to_owned()));
+        }
+        // Fabric takes an empty value for a removal.
+        self.set.writes.insert(place, value.filter(|value| !value.is_empty()));
+        Ok(())
+    }
+
+    fn policy(&mut self, place: Place) -> Bytes {
+        let policy = self.ledger.policies.get(&place).cloned().unwrap_or_default();
+        self.read(place);
+        policy
+    }
+
     fn read_range(&mut self, start: &str, end: &str, limit: usize) -> Page {
         let mut rest = self.ledger.range(&self.chaincode, start, end);
         let found: Vec<_> = rest.by_ref().take(limit).collect();
@@ -357,21 +421,17 @@ impl Stub for MemoryStub<'_> {
 
     async fn get_state(&mut self, key: &str) -> Result<Option<Bytes>, StubError> {
         let place = self.place(key)?;
-        self.set.reads.insert(place, self.ledger.version(&self.chaincode, key));
-        Ok(self.ledger.get(&self.chaincode, key).cloned())
+        Ok(self.read(place))
     }
 
     async fn put_state(&mut self, key: &str, value: Bytes) -> Result<(), StubError> {
         let place = self.place(key)?;
-        // Fabric takes an empty value for a removal.
-        self.set.writes.insert(place, (!value.is_empty()).then_some(value));
-        Ok(())
+        self.write(place, Some(value))
     }
 
     async fn del_state(&mut self, key: &str) -> Result<(), StubError> {
         let place = self.place(key)?;
-        self.set.writes.insert(place, None);
-        Ok(())
+        self.write(place, None)
     }
 
     async fn get_state_by_range(&mut self, start: &str, end: &str) -> Result<Vec<KeyValue>, StubError> {
@@ -433,98 +493,79 @@ impl Stub for MemoryStub<'_> {
         self.set = called.set;
         Ok(response)
     }
+
+    async fn get_history_for_key(&mut self, key: &str) -> Result<Vec<KeyModification>, StubError> {
+        let place = self.place(key)?;
+        Ok(self.ledger.histories.get(&place).into_iter().flatten().rev().cloned().collect())
+    }
+
+    async fn get_state_validation_parameter(&mut self, key: &str) -> Result<Bytes, StubError> {
+        let place = self.place(key)?;
+        Ok(self.policy(place))
+    }
+
+    async fn set_state_validation_parameter(&mut self, key: &str, policy: Bytes) -> Result<(), StubError> {
+        let place = self.place(key)?;
+        self.set.policies.insert(place, policy);
+        Ok(())
+    }
+
+    async fn get_private_data(&mut self, collection: &str, key: &str) -> Result<Option<Bytes>, StubError> {
+        let place = self.private_place(collection, key)?;
+        Ok(self.read(place))
+    }
+
+    async fn get_private_data_hash(&mut self, collection: &str, key: &str) -> Result<Option<Bytes>, StubError> {
+        let place = self.private_place(collection, key)?;
+        Ok(self.read(place).map(|value| Sha256::digest(value).to_vec().into()))
+    }
+
+    async fn put_private_data(&mut self, collection: &str, key: &str, value: Bytes) -> Result<(), StubError> {
+        let place = self.private_place(collection, key)?;
+        self.write(place, Some(value))
+    }
+
+    async fn del_private_data(&mut self, collection: &str, key: &str) -> Result<(), StubError> {
+        let place = self.private_place(collection, key)?;
+        self.write(place, None)
+    }
+
+    async fn purge_private_data(&mut self, collection: &str, key: &str) -> Result<(), StubError> {
+        self.del_private_data(collection, key).await
+    }
+
+    async fn get_private_data_by_range(
+        &mut self,
+        collection: &str,
+        start: &str,
+        end: &str,
+    ) -> Result<Vec<KeyValue>, StubError> {
+        if !self.set.writes.is_empty() || !self.set.policies.is_empty() {
+            return Err(StubError::Refused("a transaction that writes may not query a collection".to_owned()));
+        }
+        self.set.private_ranges = true;
+        let (start, end) = composite::simple_range(start, end)?;
+        // Collections are not guarded against phantoms.
+        let found = self.ledger.range(&of_collection(&self.chaincode, collection), start, end);
+        Ok(found.map(|(key, (value, _))| KeyValue { key: key.clone(), value: value.clone() }).collect())
+    }
+
+    async fn get_private_data_validation_parameter(&mut self, collection: &str, key: &str) -> Result<Bytes, StubError> {
+        let place = self.private_place(collection, key)?;
+        Ok(self.policy(place))
+    }
+
+    async fn set_private_data_validation_parameter(
+        &mut self,
+        collection: &str,
+        key: &str,
+        policy: Bytes,
+    ) -> Result<(), StubError> {
+        let place = self.private_place(collection, key)?;
+        self.set.policies.insert(place, policy);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Puts its second argument at its first, after it has looked at the key, at the whole range, and called itself.
-    struct Scribe;
-
-    #[async_trait]
-    impl Contract for Scribe {
-        async fn invoke(&self, stub: &mut dyn Stub) -> Response {
-            let args: Vec<String> = stub.args().iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect();
-            let done = async {
-                match args[0].as_str() {
-                    "put" => {
-                        stub.get_state(&args[1]).await?;
-                        stub.put_state(&args[1], Bytes::from(args[2].clone())).await?;
-                    }
-                    "count" => {
-                        let found = stub.get_state_by_range("", "").await?.len();
-                        stub.put_state("count", Bytes::from(found.to_string())).await?;
-                    }
-                    "page" => {
-                        let page = stub.get_state_by_range_paged("", "", 2, &args[1]).await?;
-                        return Ok(page.entries.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>().join(",")
-                            + "|"
-                            + &page.bookmark);
-                    }
-                    _ => {
-                        let rest: Vec<Bytes> = stub.args()[1..].to_vec();
-                        stub.set_event("mine", Bytes::new())?;
-                        return Ok(stub.invoke_chaincode("other", &rest, None).await?.message);
-                    }
-                }
-                Ok::<_, StubError>(String::new())
-            }
-            .await;
-            match done {
-                Ok(payload) => Response::success(payload),
-                Err(error) => Response::failure(error.to_string()),
-            }
-        }
-    }
-
-    fn ledger() -> (Ledger, MspId) {
-        let ledger = Ledger::default().with("one", Arc::new(Scribe)).with("other", Arc::new(Scribe));
-        (ledger, MspId::parse("Org1MSP").unwrap())
-    }
-
-    #[tokio::test]
-    async fn a_changed_value_is_a_conflict() {
-        let (mut ledger, org) = ledger();
-        let first = ledger.simulate("one", &org, &["put", "a", "1"]).await;
-        let second = ledger.simulate("one", &org, &["put", "a", "2"]).await;
-        assert_eq!(ledger.commit(&first), Ok(()));
-        assert_eq!(ledger.commit(&second), Err(Conflict::Mvcc { chaincode: "one".into(), key: "a".into() }));
-        assert_eq!(ledger.get("one", "a"), Some(&Bytes::from("1")));
-    }
-
-    #[tokio::test]
-    async fn a_new_entry_is_a_phantom() {
-        let (mut ledger, org) = ledger();
-        let count = ledger.simulate("one", &org, &["count"]).await;
-        ledger.put("other", "b", "elsewhere");
-        assert_eq!(ledger.commit(&count), Ok(()));
-        let count = ledger.simulate("one", &org, &["count"]).await;
-        ledger.put("one", "b", "here");
-        assert_eq!(ledger.commit(&count), Err(Conflict::Phantom { chaincode: "one".into(), start: "\u{1}".into() }));
-    }
-
-    #[tokio::test]
-    async fn pages_follow_each_other() {
-        let (mut ledger, org) = ledger();
-        for key in ["a", "b", "c", "\0composite\0"] {
-            ledger.put("one", key, "x");
-        }
-        let first = ledger.simulate("one", &org, &["page", ""]).await;
-        assert_eq!(first.response.payload, "a,b|c");
-        let last = ledger.simulate("one", &org, &["page", "c"]).await;
-        assert_eq!(last.response.payload, "c|");
-    }
-
-    #[tokio::test]
-    async fn a_called_chaincode_writes_into_its_own_state_and_emits_nothing() {
-        let (mut ledger, org) = ledger();
-        let done = ledger.submit("one", &org, &["call", "call", "put", "k", "v"]).await.unwrap();
-        assert_eq!(ledger.get("other", "k"), Some(&Bytes::from("v")));
-        assert_eq!(ledger.get("one", "k"), None);
-        assert_eq!(done.event, Some(Event { name: "mine".into(), payload: Bytes::new() }));
-        assert_eq!(done.writes("other").len(), 1);
-        let refused = ledger.submit("absent", &org, &["put", "k", "v"]).await;
-        assert!(matches!(refused, Err(Conflict::Refused { status: 500, .. })));
-    }
-}
+mod tests;

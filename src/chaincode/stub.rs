@@ -52,7 +52,7 @@ pub enum StubError {
     /// A composite key's part holds U+0000 or U+10FFFF, which separate its parts, or the key is empty.
     #[error("not a valid key: {0}")]
     InvalidKey(String),
-    /// The ledger that the contract runs on has no such thing: one in memory has no collections.
+    /// The ledger that the contract runs on has no such thing.
     #[error("{0} are not supported by this ledger")]
     Unsupported(&'static str),
     /// The connection to the peer is gone, and with it the transaction.
