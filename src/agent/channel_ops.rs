@@ -111,7 +111,7 @@ impl ChannelOperations {
     async fn act(&self, id: &str, stage: &Stage) -> Result<Next, Trouble> {
         match stage {
             Stage::Reading => self.read(id).await,
-            Stage::Submitting(plan) => Box::pin(self.submit(plan)).await,
+            Stage::Submitting(plan) => self.submit(plan).await,
             Stage::Notifying => self.notify(id).await,
         }
     }
