@@ -10,13 +10,16 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::client::{Client, UpdateError, Updated};
+use crate::client::participation::OrdererAdmin;
+use crate::client::{Channel, Client, UpdateError, Updated};
+use crate::fabric::config::update;
 use crate::opssc::calls::ChannelOps;
 use crate::opssc::channel_ops::{Proposal, Status};
 use crate::runtime::CancellationToken;
 use crate::runtime::retry::Backoff;
 
 use super::channel_plan::ChannelPlan;
+use super::creation::Creation;
 use super::progress::{Happening, Progress, Reporter, Step, Task, Verdict};
 use super::text;
 use super::trouble::{Doubts, Trouble};
@@ -28,10 +31,29 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 pub(super) struct ChannelOperations {
     pub(super) client: Client,
     pub(super) ledger: ChannelOps,
+    /// The own orderers, where the organization has some.
+    pub(super) orderers: Vec<OrdererAdmin>,
     pub(super) reporter: Arc<dyn Reporter>,
     /// Rung when a channel may have other members than before.
     pub(super) changed: Arc<Notify>,
     pub(super) stop: CancellationToken,
+}
+
+/// What this organization has to do with a proposal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// It was asked to see to it, or finds it left over.
+    Executor,
+    /// It only has its own nodes join a channel that is made.
+    Member,
+}
+
+/// One proposal on its way.
+struct Run<'a> {
+    operations: &'a ChannelOperations,
+    id: &'a str,
+    shown: String,
+    part: Part,
 }
 
 /// What comes next.
@@ -45,6 +67,7 @@ impl Stage {
     fn step(&self) -> Step {
         match self {
             Self::Reading => Step::Validate,
+            Self::Submitting(plan) if plan.creates => Step::CreateChannel,
             Self::Submitting(_) => Step::UpdateChannel,
             Self::Notifying => Step::Notify,
         }
@@ -62,28 +85,30 @@ impl ChannelOperations {
     ///
     /// # Cancel safety
     /// Dropping it ends the wait; a step under way may still take effect, and counts as done when the task runs again.
-    pub(super) async fn run(&self, proposal_id: &str, first: Happening) -> bool {
+    pub(super) async fn run(&self, proposal_id: &str, part: Part, first: Happening) -> bool {
         let shown = text::bounded(proposal_id, 80);
         let span = tracing::info_span!("task", task = Task::UpdateChannel.as_str(), proposal = %shown);
-        self.follow(proposal_id, &shown, first).instrument(span).await
+        let run = Run { operations: self, id: proposal_id, shown, part };
+        run.follow(first).instrument(span).await
     }
+}
 
-    async fn follow(&self, id: &str, shown: &str, first: Happening) -> bool {
+impl Run<'_> {
+    async fn follow(&self, first: Happening) -> bool {
+        let stop = &self.operations.stop;
         let begun = Instant::now();
-        self.report(shown, first);
+        self.report(first);
         let schedule = || Backoff::new(Duration::from_millis(250), LONGEST_WAIT);
         let (mut waits, mut doubts) = (schedule(), Doubts::default());
         let mut stage = Stage::Reading;
         let (verdict, outcome) = loop {
             let step = stage.step();
-            self.report(shown, Happening::Started(step));
+            self.report(Happening::Started(step));
             let started = Instant::now();
-            let Some(result) = self.stop.run_until_cancelled(Box::pin(self.act(id, &stage))).await else {
-                return false;
-            };
+            let Some(result) = stop.run_until_cancelled(Box::pin(self.act(&stage))).await else { return false };
             match result {
                 Ok(Next::Go(next, detail)) => {
-                    self.report(shown, Happening::Finished { step, elapsed: started.elapsed(), detail });
+                    self.report(Happening::Finished { step, elapsed: started.elapsed(), detail });
                     stage = next;
                     (waits, doubts) = (schedule(), Doubts::default());
                 }
@@ -91,38 +116,40 @@ impl ChannelOperations {
                 // Only the contract can refuse to be told, and what is done stays to be told.
                 Err(trouble) if doubts.settles(&trouble) && !matches!(stage, Stage::Notifying) => {
                     let error = trouble.reason().to_owned();
-                    self.report(shown, Happening::Refused { step, error: error.clone() });
+                    self.report(Happening::Refused { step, error: error.clone() });
                     break (Verdict::Failed, format!("failed: {error}"));
                 }
                 Err(trouble) => {
                     let again_in = waits.next().unwrap_or(LONGEST_WAIT);
                     let error = trouble.reason().to_owned();
-                    self.report(shown, Happening::Waiting { step, again_in, error });
-                    if self.stop.run_until_cancelled(tokio::time::sleep(again_in)).await.is_none() {
+                    self.report(Happening::Waiting { step, again_in, error });
+                    if stop.run_until_cancelled(tokio::time::sleep(again_in)).await.is_none() {
                         return false;
                     }
                 }
             }
         };
-        self.report(shown, Happening::Ended { verdict, outcome, elapsed: begun.elapsed() });
+        self.report(Happening::Ended { verdict, outcome, elapsed: begun.elapsed() });
         true
     }
 
-    async fn act(&self, id: &str, stage: &Stage) -> Result<Next, Trouble> {
+    async fn act(&self, stage: &Stage) -> Result<Next, Trouble> {
         match stage {
-            Stage::Reading => self.read(id).await,
+            Stage::Reading => self.read().await,
+            Stage::Submitting(plan) if plan.creates => self.create(plan).await,
             Stage::Submitting(plan) => self.submit(plan).await,
-            Stage::Notifying => self.notify(id).await,
+            Stage::Notifying => self.notify().await,
         }
     }
 
-    async fn proposal(&self, id: &str) -> Result<Proposal, Trouble> {
+    async fn proposal(&self) -> Result<Proposal, Trouble> {
         // Whoever sends the event has the proposal: a peer that does not know it is behind.
-        self.ledger.get_proposal(id).await.map_err(|error| Trouble::passing(text::chain(&error)))
+        let ledger = &self.operations.ledger;
+        ledger.get_proposal(self.id).await.map_err(|error| Trouble::passing(text::chain(&error)))
     }
 
-    async fn read(&self, id: &str) -> Result<Next, Trouble> {
-        let proposal = self.proposal(id).await?;
+    async fn read(&self) -> Result<Next, Trouble> {
+        let proposal = self.proposal().await?;
         match &proposal.status {
             Status::Approved => {}
             Status::Committed => return Ok(Next::End(Verdict::Skipped, "it is committed already".to_owned())),
@@ -133,8 +160,8 @@ impl ChannelOperations {
             }
         }
         let plan = ChannelPlan::of(&proposal).map_err(Trouble::definite)?;
-        if plan.creates {
-            return Err(Trouble::definite("this agent does not make channels yet: make this one yourself"));
+        if !plan.creates && self.part == Part::Member {
+            return Ok(Next::End(Verdict::Skipped, "another organization hands it in".to_owned()));
         }
         let mut detail = format!("{} signatures for {}", plan.update.signatures.len(), plan.channel);
         if !plan.unreadable.is_empty() {
@@ -144,40 +171,62 @@ impl ChannelOperations {
     }
 
     async fn submit(&self, plan: &ChannelPlan) -> Result<Next, Trouble> {
-        let channel = self.client.channel(plan.channel.clone());
+        let channel = self.operations.client.channel(plan.channel.clone());
         let detail = match channel.submit_config_update(&plan.update).await {
             Ok(Updated::New { block }) => format!("{} is updated by block {block}", plan.channel),
             Ok(Updated::Already { block }) => format!("{} was updated by block {block} already", plan.channel),
+            Err(error @ UpdateError::Refused(_)) => return Err(self.explained(plan, &channel, &error).await),
             Err(error) => return Err(update_trouble(&error)),
         };
         Ok(Next::Go(Stage::Notifying, detail))
     }
 
-    async fn notify(&self, id: &str) -> Result<Next, Trouble> {
-        if self.proposal(id).await?.status == Status::Committed {
+    /// A refusal, with the signatures that are lacking where it is about these.
+    async fn explained(&self, plan: &ChannelPlan, channel: &Channel, error: &UpdateError) -> Trouble {
+        let Ok(config) = channel.config().await else { return update_trouble(error) };
+        let standings = update::standing(&config, &plan.update.config_update, &plan.update.signatures);
+        let lacking: Vec<String> =
+            standings.iter().flatten().filter(|standing| !standing.satisfied).map(ToString::to_string).collect();
+        if lacking.is_empty() {
+            return update_trouble(error);
+        }
+        Trouble::doubtful(format!("{}; signatures: {}", text::chain(error), lacking.join("; ")))
+    }
+
+    async fn create(&self, plan: &ChannelPlan) -> Result<Next, Trouble> {
+        let ChannelOperations { client, ledger, orderers, .. } = self.operations;
+        let detail = Creation { client, ledger, orderers }.make(plan, self.part).await?;
+        Ok(match self.part {
+            Part::Executor => Next::Go(Stage::Notifying, detail),
+            Part::Member => Next::End(Verdict::Done, detail),
+        })
+    }
+
+    async fn notify(&self) -> Result<Next, Trouble> {
+        if self.proposal().await?.status == Status::Committed {
             return Ok(Next::End(Verdict::Done, "committed, and told by another organization".to_owned()));
         }
-        let told = self.ledger.notify_commit_result(id).await;
+        let told = self.operations.ledger.notify_commit_result(self.id).await;
         let committed = told.map_err(|error| Trouble::passing(text::chain(&error)))?;
         // Its event says the same to everybody; this organization need not wait for it.
-        self.changed.notify_one();
+        self.operations.changed.notify_one();
         Ok(Next::End(Verdict::Done, format!("committed, told in block {}", committed.block)))
     }
 
-    fn report(&self, proposal: &str, happening: Happening) {
+    fn report(&self, happening: Happening) {
         let progress = Progress {
-            organization: self.client.msp_id().clone(),
-            proposal: proposal.to_owned(),
+            organization: self.operations.client.msp_id().clone(),
+            proposal: self.shown.clone(),
             task: Task::UpdateChannel,
             peer: None,
             happening,
         };
         progress.log();
-        self.reporter.report(&progress);
+        self.operations.reporter.report(&progress);
     }
 }
 
 /// What an error of handing in means here, where it may be done again.
-fn update_trouble(error: &UpdateError) -> Trouble {
+pub(super) fn update_trouble(error: &UpdateError) -> Trouble {
     Trouble::of(error, error.is_retryable())
 }

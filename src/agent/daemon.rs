@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::client::participation::OrdererAdmin;
 use crate::client::profile::ConnectionProfile;
 use crate::client::{Client, ClientError, Timeouts};
 use crate::fabric::identity::SigningIdentity;
@@ -108,6 +109,7 @@ pub fn connect(settings: &Settings) -> Result<Client, AgentError> {
 pub struct Agent {
     settings: Settings,
     client: Client,
+    orderers: Vec<OrdererAdmin>,
     reporter: Arc<dyn Reporter>,
     metrics: Arc<Metrics>,
     workshop: Workshop,
@@ -126,6 +128,7 @@ impl Agent {
     pub async fn open(settings: Settings) -> Result<Self, AgentError> {
         let client = connect(&settings)?;
         let workshop = Workshop::open(&settings.sources).map_err(SettingsError::new)?;
+        let orderers = settings.orderers.open()?;
         let address = settings.service_address;
         let service = Service::bind(address).await.map_err(|source| AgentError::Service { address, source })?;
         std::fs::create_dir_all(&settings.checkpoint_dir).map_err(|source| AgentError::CheckpointFolder {
@@ -133,7 +136,8 @@ impl Agent {
             source,
         })?;
         let (metrics, health) = (Arc::default(), Arc::default());
-        Ok(Self { settings, client, reporter: Arc::new(()), metrics, workshop, service, health })
+        let reporter = Arc::new(());
+        Ok(Self { settings, client, orderers, reporter, metrics, workshop, service, health })
     }
 
     /// Has `reporter` told every step.
@@ -166,7 +170,7 @@ impl Agent {
     /// # Cancel safety
     /// Dropping it stops nothing that was spawned: use `stop`.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AgentError> {
-        let Self { settings, client, reporter, metrics, workshop, service, health } = self;
+        let Self { settings, client, orderers, reporter, metrics, workshop, service, health } = self;
         let msp_id = settings.msp_id.clone();
         tracing::info!(org = %msp_id, address = %service.address(), channel = %settings.ops_channel, "agent started");
         if settings.servers.launch_from_agent {
@@ -208,7 +212,7 @@ impl Agent {
         workers.spawn_to_end("bootstrap", bootstrap.run());
         let ledger = channels;
         let channel_events =
-            ChannelEvents::new(ChannelOperations { client, ledger, reporter, changed, stop: workers.token() });
+            ChannelEvents::new(ChannelOperations { client, ledger, orderers, reporter, changed, stop: workers.token() });
         workers.spawn_to_end("channel-ops", async move { channel_ops.run(&channel_events).await });
 
         tokio::select! {

@@ -15,7 +15,7 @@ use crate::runtime::CancellationToken;
 use crate::runtime::retry::Backoff;
 
 use super::chaincode_ops::Operations;
-use super::channel_ops::ChannelOperations;
+use super::channel_ops::{ChannelOperations, Part};
 use super::listen::{Handler, Work};
 use super::progress::Happening;
 use super::standing;
@@ -128,13 +128,13 @@ impl ChannelEvents {
         Self { operations: Arc::new(operations), turns: Turns::default() }
     }
 
-    fn task(&self, proposal: String, first: Happening) -> Work {
+    fn task(&self, proposal: String, part: Part, first: Happening) -> Work {
         let operations = Arc::clone(&self.operations);
         let turns = self.turns.clone();
         Box::pin(async move {
             let turn = turns.of(&proposal);
             let _held = turn.lock().await;
-            operations.run(&proposal, first).await
+            operations.run(&proposal, part, first).await
         })
     }
 
@@ -154,11 +154,11 @@ impl Handler for ChannelEvents {
     fn work(&self, event: &ChaincodeEvent) -> Option<Work> {
         let own = self.operations.client.msp_id().as_str();
         match channel_ops::Event::parse(&event.name, &event.payload) {
-            Ok(channel_ops::Event::ReadyToUpdateConfig(update))
-                if update.operation_targets.iter().any(|target| target == own) =>
-            {
+            Ok(channel_ops::Event::ReadyToUpdateConfig(update)) => {
                 let first = Happening::EventReceived { event: text::bounded(&event.name, 120) };
-                return Some(self.task(update.proposal_id, first));
+                let is_asked = update.operation_targets.iter().any(|target| target == own);
+                let part = if is_asked { Part::Executor } else { Part::Member };
+                return Some(self.task(update.proposal_id, part, first));
             }
             Ok(channel_ops::Event::UpdateConfig { proposal_id }) => {
                 let proposal = text::bounded(&proposal_id, 80);
@@ -177,7 +177,7 @@ impl Handler for ChannelEvents {
     fn unfinished(&self) -> Pin<Box<dyn Future<Output = Vec<Work>> + Send + '_>> {
         Box::pin(async move {
             let found = asked(&self.operations.stop, || self.list()).await.unwrap_or_default();
-            found.into_iter().map(|proposal| self.task(proposal, Happening::Resumed)).collect()
+            found.into_iter().map(|proposal| self.task(proposal, Part::Executor, Happening::Resumed)).collect()
         })
     }
 }

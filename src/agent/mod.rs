@@ -12,6 +12,7 @@ mod channel_ops;
 mod channel_plan;
 mod comparison;
 pub mod config;
+mod creation;
 mod daemon;
 mod handlers;
 pub mod http;

@@ -68,13 +68,15 @@ pub enum Step {
     Commit,
     /// Hand in the update of a channel and see it in force.
     UpdateChannel,
+    /// Have a channel made and join it.
+    CreateChannel,
     /// Tell the ledger how the commit ended.
     Notify,
 }
 
 impl Step {
     /// All steps, in the order in which they are taken.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Validate,
         Self::Fetch,
         Self::Build,
@@ -85,6 +87,7 @@ impl Step {
         Self::CheckReadiness,
         Self::Commit,
         Self::UpdateChannel,
+        Self::CreateChannel,
         Self::Notify,
     ];
 
@@ -101,6 +104,7 @@ impl Step {
             Self::CheckReadiness => "Check commit readiness",
             Self::Commit => "Commit definition",
             Self::UpdateChannel => "Update channel",
+            Self::CreateChannel => "Create channel",
             Self::Notify => "Notify commit result",
         }
     }

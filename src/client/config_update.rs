@@ -7,18 +7,23 @@
 //!
 //! Source: Fabric 3.1.5 `orderer/common/msgprocessor`, `common/configtx`; `fabric-protos/common/configtx.proto`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use prost::Message as _;
+use tokio::time::Instant;
 
 use super::channel::{Channel, EvaluateError};
 use super::error::CallError;
 use super::events::Start;
+use super::gateway::Client;
 use super::transact::{self, BroadcastError};
 use crate::fabric::block::last_config;
 use crate::fabric::identity::SignError;
-use crate::fabric::names::BlockNumber;
+use crate::fabric::names::{BlockNumber, ChannelName};
 use crate::pb::common::{Block, ConfigEnvelope, ConfigUpdate, ConfigUpdateEnvelope, Envelope, HeaderType, Payload};
+use crate::runtime::retry::Backoff;
 
 /// How many configuration blocks are looked at when an update was refused: further back nobody asks for one again.
 const LOOK_BACK: usize = 64;
@@ -63,7 +68,7 @@ pub enum UpdateError {
         /// The channel that it names.
         named: String,
         /// The channel that it was to be handed in for.
-        channel: crate::fabric::names::ChannelName,
+        channel: ChannelName,
     },
     /// The orderers refuse it, and it is in none of the last configuration blocks: it is out of date, lacks signatures
     /// or would make a configuration that is not valid.
@@ -76,9 +81,15 @@ pub enum UpdateError {
     #[error("the update was handed in but is not in force after {waited:?}{}", overtaken(*.superseded))]
     Undecided {
         /// How long it was waited for.
-        waited: std::time::Duration,
+        waited: Duration,
         /// Another update that came into force meanwhile, so that this one may be out of date.
         superseded: Option<BlockNumber>,
+    },
+    /// There is a channel of that name, and it was made from something else.
+    #[error("channel {channel} exists already, and this update did not make it")]
+    Exists {
+        /// The channel.
+        channel: ChannelName,
     },
     /// The own peers do not tell what is in force.
     #[error("own peers do not tell the configuration of the channel")]
@@ -95,7 +106,11 @@ impl UpdateError {
             Self::Undecided { .. } => true,
             Self::NotOrdered(error) => error.is_retryable(),
             Self::Look(error) => error.is_retryable(),
-            Self::Malformed { .. } | Self::OtherChannel { .. } | Self::Refused(_) | Self::Sign(_) => false,
+            Self::Malformed { .. }
+            | Self::OtherChannel { .. }
+            | Self::Exists { .. }
+            | Self::Refused(_)
+            | Self::Sign(_) => false,
         }
     }
 }
@@ -113,9 +128,7 @@ impl Channel {
     /// # Errors
     /// [`UpdateError`], which tells whether the update may still come into force.
     pub async fn submit_config_update(&self, update: &ConfigUpdateEnvelope) -> Result<Updated, UpdateError> {
-        let named = ConfigUpdate::decode(update.config_update.clone())
-            .map_err(|error| UpdateError::Malformed { reason: error.to_string() })?
-            .channel_id;
+        let named = named(update)?;
         if named != self.name().as_str() {
             return Err(UpdateError::OtherChannel { named, channel: self.name().clone() });
         }
@@ -189,6 +202,74 @@ impl Channel {
         }
         Ok(None)
     }
+}
+
+impl Client {
+    /// Hands in an update that makes a channel, for orderers with a system channel (Fabric before 3.0), and waits until an
+    /// orderer serves the channel. One that was made from this update before is not made again.
+    ///
+    /// Cancel safety: a cancellation ends the wait; the channel may be made all the same. Call it again.
+    ///
+    /// # Errors
+    /// [`UpdateError`], which tells whether the channel may still come to be.
+    pub async fn submit_channel_creation(&self, update: &ConfigUpdateEnvelope) -> Result<Updated, UpdateError> {
+        let channel = ChannelName::parse(named(update)?)
+            .map_err(|error| UpdateError::Malformed { reason: error.to_string() })?;
+        if let Some(made) = self.made_from(&channel, update).await? {
+            return Ok(Updated::Already { block: made });
+        }
+        let data = Bytes::from(update.encode_to_vec());
+        let envelope = self.envelope(HeaderType::ConfigUpdate, &channel, data).await?;
+        match self.broadcast(&envelope).await {
+            Ok(()) => {}
+            Err(BroadcastError::Refused(refusal)) => {
+                // Whoever was faster may have been so just now.
+                return match self.made_from(&channel, update).await? {
+                    Some(block) => Ok(Updated::Already { block }),
+                    None => Err(UpdateError::Refused(refusal)),
+                };
+            }
+            Err(error) if error.may_be_ordered() => {
+                tracing::warn!(%error, "no orderer is known to have taken the creation of a channel; looking for it");
+            }
+            Err(error) => return Err(UpdateError::NotOrdered(error)),
+        }
+        let waited = self.shared.timeouts.commit;
+        let end = Instant::now() + waited;
+        for wait in Backoff::new(Duration::from_millis(100), Duration::from_secs(2)) {
+            if let Some(block) = self.made_from(&channel, update).await? {
+                return Ok(Updated::New { block });
+            }
+            if Instant::now() + wait >= end {
+                break;
+            }
+            tokio::time::sleep(wait).await;
+        }
+        Err(UpdateError::Undecided { waited, superseded: None })
+    }
+
+    /// The first block of the channel, if an orderer has it.
+    async fn made_from(
+        &self,
+        channel: &ChannelName,
+        update: &ConfigUpdateEnvelope,
+    ) -> Result<Option<BlockNumber>, UpdateError> {
+        match self.genesis_block(channel).await {
+            Ok(block) if holds(&block, &update.config_update) => Ok(Some(number(&block))),
+            Ok(_) => Err(UpdateError::Exists { channel: channel.clone() }),
+            // Orderers that are away and orderers that know no such channel are one here: both are asked again.
+            Err(error) => {
+                tracing::debug!(%error, %channel, "no orderer serves the channel yet");
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// The channel that an update is for.
+fn named(update: &ConfigUpdateEnvelope) -> Result<String, UpdateError> {
+    let decoded = ConfigUpdate::decode(update.config_update.clone());
+    Ok(decoded.map_err(|error| UpdateError::Malformed { reason: error.to_string() })?.channel_id)
 }
 
 fn number(block: &Block) -> BlockNumber {
