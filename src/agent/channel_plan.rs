@@ -51,16 +51,22 @@ impl ChannelPlan {
             let named = text::bounded(&update.channel_id, 80);
             return Err(format!("the proposal is for channel {channel}, but its update is for {named:?}"));
         }
-        let (mut signatures, mut unreadable) = (Vec::new(), Vec::new());
-        for (msp_id, signature) in &proposal.artifacts.signatures {
-            let read = decode(signature).ok().and_then(|bytes| ConfigSignature::decode(bytes).ok());
-            match read.filter(|read| !read.signature.is_empty()) {
-                Some(read) => signatures.push(read),
-                None => unreadable.push(text::bounded(msp_id, 80)),
-            }
-        }
+        let (signatures, unreadable) = channel_signatures(proposal);
         Ok(Self { channel, creates, update: ConfigUpdateEnvelope { config_update, signatures }, unreadable })
     }
+}
+
+/// The signatures of a proposal, and the organizations whose signature cannot be read.
+pub fn channel_signatures(proposal: &Proposal) -> (Vec<ConfigSignature>, Vec<String>) {
+    let (mut signatures, mut unreadable) = (Vec::new(), Vec::new());
+    for (msp_id, signature) in &proposal.artifacts.signatures {
+        let read = decode(signature).ok().and_then(|bytes| ConfigSignature::decode(bytes).ok());
+        match read.filter(|read| !read.signature.is_empty()) {
+            Some(read) => signatures.push(read),
+            None => unreadable.push(text::bounded(msp_id, 80)),
+        }
+    }
+    (signatures, unreadable)
 }
 
 fn decode(base64: &str) -> Result<Bytes, String> {

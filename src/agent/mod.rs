@@ -28,5 +28,6 @@ pub mod task;
 pub mod text;
 mod trouble;
 
+pub use channel_plan::channel_signatures;
 pub use daemon::{Agent, AgentError, connect};
 pub use plan::{collections, endorsement_policy};

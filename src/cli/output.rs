@@ -60,6 +60,9 @@ fn escaped(c: char) -> String {
     text
 }
 
+/// At most this many characters of a line of other people's words are shown.
+pub(super) const LINE: usize = 400;
+
 /// At most this many characters of a cell are shown: a package ID with a label of some length.
 const CELL: usize = 120;
 

@@ -17,12 +17,13 @@ use tokio::time::Instant;
 use super::channel::{Channel, EvaluateError};
 use super::error::CallError;
 use super::events::Start;
-use super::gateway::Client;
+use super::gateway::{Client, nonce};
 use super::transact::{self, BroadcastError};
 use crate::fabric::block::last_config;
+use crate::fabric::config::sign::sign;
 use crate::fabric::identity::SignError;
 use crate::fabric::names::{BlockNumber, ChannelName};
-use crate::pb::common::{Block, ConfigEnvelope, ConfigUpdate, ConfigUpdateEnvelope, Envelope, HeaderType, Payload};
+use crate::pb::common::{Block, ConfigEnvelope, ConfigSignature, ConfigUpdate, ConfigUpdateEnvelope, Envelope, HeaderType, Payload};
 use crate::runtime::retry::Backoff;
 
 /// How many configuration blocks are looked at when an update was refused: further back nobody asks for one again.
@@ -205,6 +206,15 @@ impl Channel {
 }
 
 impl Client {
+    /// The client's signature over an update, whose bytes must not change afterwards.
+    ///
+    /// # Errors
+    /// [`SignError`] when the signer fails, or the client's certificate has expired.
+    pub async fn sign_config_update(&self, update: &[u8]) -> Result<ConfigSignature, SignError> {
+        self.check_lifetime()?;
+        sign(update, &*self.shared.signer, nonce()?).await
+    }
+
     /// Hands in an update that makes a channel, for orderers with a system channel (Fabric before 3.0), and waits until an
     /// orderer serves the channel. One that was made from this update before is not made again.
     ///

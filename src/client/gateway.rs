@@ -408,7 +408,7 @@ impl Client {
     }
 
     /// A client may outlive its certificate. Nodes would say so too, each in words of its own.
-    fn check_lifetime(&self) -> Result<(), SignError> {
+    pub(super) fn check_lifetime(&self) -> Result<(), SignError> {
         match &self.shared.certificate {
             Some(Lifetime { subject, not_after, expiry }) if *not_after < now().seconds => {
                 Err(SignError::Expired { subject: subject.clone(), not_after: expiry.clone() })
@@ -428,7 +428,7 @@ impl Client {
     }
 }
 
-fn nonce() -> Result<Nonce, SignError> {
+pub(super) fn nonce() -> Result<Nonce, SignError> {
     let mut bytes = [0; 24];
     ring::rand::SystemRandom::new()
         .fill(&mut bytes)

@@ -1,5 +1,6 @@
-//! `opssc-agent proposal chaincode …`: request, vote, withdraw, look at and follow proposals to deploy a chaincode.
+//! `opssc-agent proposal …`: request, vote, withdraw, look at and follow proposals. Here are those to deploy a chaincode.
 
+mod channel;
 mod request;
 mod show;
 mod watch;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
+use self::channel::ChannelCommand;
 use self::request::Request;
 use super::failure::Exit;
 use super::logging;
@@ -28,6 +30,9 @@ pub(super) enum ProposalCommand {
     /// Proposals to deploy a chaincode
     #[command(subcommand)]
     Chaincode(ChaincodeCommand),
+    /// Proposals to change or make a channel
+    #[command(subcommand)]
+    Channel(ChannelCommand),
 }
 
 /// What to do with proposals to deploy a chaincode.
@@ -156,9 +161,12 @@ impl Session {
 
 /// Carries out one of these commands.
 pub(super) fn run(command: ProposalCommand, environment: &dyn Fn(&str) -> Option<OsString>) -> anyhow::Result<Exit> {
-    let ProposalCommand::Chaincode(command) = command;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     runtime.block_on(async {
+        let command = match command {
+            ProposalCommand::Channel(command) => return channel::run(command, environment).await,
+            ProposalCommand::Chaincode(command) => command,
+        };
         match command {
             ChaincodeCommand::Request(request) => request::run(*request, environment).await,
             ChaincodeCommand::Vote(vote) => cast(&vote, environment).await,

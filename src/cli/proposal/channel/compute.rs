@@ -1,0 +1,104 @@
+//! Working an update out of what people mean, against the channel as it is.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use super::super::super::failure::UsageError;
+use super::Session;
+use crate::fabric::config::edit::Operation;
+use crate::fabric::config::edit::profile::parse;
+use crate::fabric::config::genesis::{self, Profile};
+use crate::fabric::config::tree::{Config, ConfigUpdate};
+use crate::fabric::config::update;
+use crate::fabric::names::ChannelName;
+use crate::opssc::channel_ops::Action;
+
+/// What a proposal asks for, and the profile from which it was made.
+pub(super) struct Computed {
+    pub(super) action: Action,
+    pub(super) update: Vec<u8>,
+    pub(super) profile: Value,
+}
+
+/// The changes that a file lists. Files that it names lie beside it.
+pub(super) async fn operations_of_file(
+    session: &Session,
+    channel: &ChannelName,
+    file: &Path,
+) -> anyhow::Result<Computed> {
+    let text = read(file)?;
+    let wrong = |error: &dyn std::fmt::Display| UsageError(format!("{}: {error}", file.display()));
+    let profile: Value = parse(&text).map_err(|error| wrong(&error))?;
+    let operations = Operation::parse_all(&text).map_err(|error| wrong(&error))?;
+    let update = apply(session, channel, &operations, Some(folder_of(file))).await?;
+    Ok(Computed { action: Action::Update, update, profile })
+}
+
+/// The changes that the profile of a proposal lists. It may name no files: they would be those of another machine.
+pub(super) async fn operations(
+    session: &Session,
+    channel: &ChannelName,
+    profile: &Value,
+) -> anyhow::Result<Computed> {
+    // JSON is YAML.
+    let operations = Operation::parse_all(&profile.to_string())?;
+    let update = apply(session, channel, &operations, None).await?;
+    Ok(Computed { action: Action::Update, update, profile: profile.clone() })
+}
+
+async fn apply(
+    session: &Session,
+    channel: &ChannelName,
+    operations: &[Operation],
+    files: Option<&Path>,
+) -> anyhow::Result<Vec<u8>> {
+    let before = current(session, channel).await?;
+    let mut after = before.clone();
+    for operation in operations {
+        operation.apply(&mut after, files)?;
+    }
+    let update = update::compute(channel.as_str(), &before, &after)
+        .with_context(|| format!("there is no update of {channel} to propose"))?;
+    Ok(update.encode().to_vec())
+}
+
+/// The configuration of the channel as an own peer has it.
+pub(super) async fn current(session: &Session, channel: &ChannelName) -> anyhow::Result<Config> {
+    let block = session.client.channel(channel.clone()).config_block().await;
+    let block = block.with_context(|| format!("the configuration of {channel} was not got"))?;
+    Ok(Config::from_block(&block)?)
+}
+
+/// A channel to make, of a profile.
+pub(super) fn creation(channel: &ChannelName, named: &str) -> anyhow::Result<Computed> {
+    let (file, name) = named.split_once('#').unwrap_or((named, ""));
+    let file = Path::new(file);
+    let text = read(file)?;
+    let wrong = |error: &dyn std::fmt::Display| UsageError(format!("{}: {error}", file.display()));
+    let profile = Profile::parse(&text, name).map_err(|error| wrong(&error))?;
+    let update = genesis::creation(channel, &profile, folder_of(file)).map_err(|error| wrong(&error))?;
+    let shown: Value = parse(&text).unwrap_or(Value::Null);
+    Ok(Computed { action: Action::Create, update: update.encode().to_vec(), profile: shown })
+}
+
+/// An update that was computed elsewhere, as it is.
+pub(super) fn given(channel: &ChannelName, file: &Path) -> anyhow::Result<Computed> {
+    let update = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let decoded = ConfigUpdate::decode(&update)
+        .map_err(|error| UsageError(format!("{} holds no configuration update: {error}", file.display())))?;
+    if decoded.channel_id != channel.as_str() {
+        let named = crate::agent::text::bounded(&decoded.channel_id, 80);
+        return Err(UsageError(format!("{} is for channel {named:?}", file.display())).into());
+    }
+    Ok(Computed { action: Action::Update, update, profile: Value::Null })
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}

@@ -1,0 +1,97 @@
+//! What an update changes, for people who are to sign it.
+//!
+//! The update is applied to the channel as it is, by the rules of the orderers, so one that is out of date shows as such
+//! before anybody signs it. What is shown was written by others and is cleaned.
+
+use anyhow::Context as _;
+
+use super::super::super::output;
+use super::{Session, compute};
+use crate::agent::channel_signatures;
+use crate::agent::text;
+use crate::fabric::config::show::{diff, summary};
+use crate::fabric::config::tree::{Config, ConfigUpdate};
+use crate::fabric::config::update::{apply, standing};
+use crate::fabric::config::{ChannelConfig, genesis};
+use crate::fabric::names::ChannelName;
+use crate::opssc::channel_ops::{Action, Proposal, Status};
+use crate::pb::common::ConfigSignature;
+
+/// What a proposal changes, and whose signatures it has and needs.
+pub(super) async fn of(session: &Session, proposal: &Proposal, update: &[u8]) -> anyhow::Result<String> {
+    let channel = ChannelName::parse(proposal.channel_id.as_str()).context("the proposal names no channel")?;
+    if proposal.status == Status::Committed {
+        return Ok("It is committed: what it changed is part of the channel.".to_owned());
+    }
+    let (signatures, unreadable) = channel_signatures(proposal);
+    let mut shown = described(session, &channel, &proposal.action, update, &signatures).await?;
+    if !unreadable.is_empty() {
+        shown.push_str(&format!("\nSignatures that cannot be read: {}", unreadable.join(", ")));
+    }
+    Ok(shown)
+}
+
+/// What an update changes that nobody has signed yet.
+pub(super) async fn of_update(
+    session: &Session,
+    channel: &ChannelName,
+    action: &Action,
+    update: &[u8],
+) -> anyhow::Result<String> {
+    described(session, channel, action, update, &[]).await
+}
+
+async fn described(
+    session: &Session,
+    channel: &ChannelName,
+    action: &Action,
+    update: &[u8],
+    signatures: &[ConfigSignature],
+) -> anyhow::Result<String> {
+    if *action == Action::Create {
+        return Ok(creation(update));
+    }
+    let before = compute::current(session, channel).await?;
+    let decoded = ConfigUpdate::decode(update).context("the proposal's update is none")?;
+    let group = before.channel_group.as_ref().context("the channel has no configuration")?;
+    let mut lines = match apply(group, &decoded, channel.as_str(), |_| Ok(())) {
+        Ok(group) => {
+            let after = Config { channel_group: Some(group), ..before.clone() };
+            diff(&before, &after)?.iter().flat_map(|change| clean(&change.to_string())).collect()
+        }
+        Err(error) => vec![format!("The channel does not take it as it is: {}", text::chain(&error))],
+    };
+    let config = session.client.channel(channel.clone()).config().await?;
+    lines.extend(needed(&config, update, signatures));
+    Ok(lines.join("\n"))
+}
+
+/// A channel to make, in lines.
+fn creation(update: &[u8]) -> String {
+    let block = match genesis::block_of_creation(update) {
+        Ok(block) => block,
+        Err(error) => {
+            return format!("No whole channel can be made of it without a system channel: {}", text::chain(&error));
+        }
+    };
+    match Config::from_block(&block) {
+        Ok(config) => summary(&config).iter().flat_map(|line| clean(line)).collect::<Vec<_>>().join("\n"),
+        Err(error) => text::chain(&error),
+    }
+}
+
+/// Whose signatures are needed, and whether they are there.
+fn needed(config: &ChannelConfig, update: &[u8], signatures: &[ConfigSignature]) -> Vec<String> {
+    match standing(config, update, signatures) {
+        Ok(standings) => {
+            let lines = standings.iter().flat_map(|standing| clean(&standing.to_string()));
+            std::iter::once("Signatures:".to_owned()).chain(lines.map(|line| format!("  {line}"))).collect()
+        }
+        Err(error) => vec![format!("Whose signatures it needs is not known: {}", text::chain(&error))],
+    }
+}
+
+/// Lines that are fit for a terminal.
+fn clean(shown: &str) -> Vec<String> {
+    shown.lines().map(|line| text::bounded(line, output::LINE)).collect()
+}
