@@ -39,7 +39,8 @@ impl Creation<'_> {
             if part == Part::Member {
                 return Ok(format!("another organization has it made by way of {system}"));
             }
-            let made = self.client.submit_channel_creation(&plan.update).await.map_err(|error| update_trouble(&error))?;
+            let made =
+                self.client.submit_channel_creation(&plan.update).await.map_err(|error| update_trouble(&error))?;
             let first = self.first_block(&plan.channel).await?;
             let joined = self.join_peers(&first).await?;
             return Ok(match made {
@@ -47,13 +48,16 @@ impl Creation<'_> {
                 Updated::Already { .. } => format!("{} had been made{joined}", plan.channel),
             });
         }
-        let first = genesis::block_of_creation(&plan.update.config_update)
-            .map_err(|error| Trouble::definite(format!("no channel can be made from the update: {}", text::chain(&error))))?;
+        let first = genesis::block_of_creation(&plan.update.config_update).map_err(|error| {
+            Trouble::definite(format!("no channel can be made from the update: {}", text::chain(&error)))
+        })?;
         let orderers = self.join_orderers(&plan.channel, &first).await?;
         let served = self.first_block(&plan.channel).await?;
         if hash(&served) != hash(&first) {
             let channel = &plan.channel;
-            return Err(Trouble::definite(format!("there is another channel {channel}, which was not made from this update")));
+            return Err(Trouble::definite(format!(
+                "there is another channel {channel}, which was not made from this update"
+            )));
         }
         let peers = self.join_peers(&served).await?;
         Ok(format!("{} is served{orderers}{peers}", plan.channel))
@@ -73,7 +77,9 @@ impl Creation<'_> {
             Err(ChannelError::Fetch { failures }) if failures.iter().any(|failure| has_status(failure, 403)) => {
                 Ok(Some(name))
             }
-            Err(ChannelError::Fetch { failures }) if failures.iter().any(|failure| has_status(failure, 404)) => Ok(None),
+            Err(ChannelError::Fetch { failures }) if failures.iter().any(|failure| has_status(failure, 404)) => {
+                Ok(None)
+            }
             Err(error) => Err(Trouble::of(&error, error.is_retryable())),
         }
     }

@@ -211,8 +211,14 @@ impl Agent {
         let bootstrap = Bootstrap::new(client.clone(), channels.clone(), Arc::clone(&changed), workers.token());
         workers.spawn_to_end("bootstrap", bootstrap.run());
         let ledger = channels;
-        let channel_events =
-            ChannelEvents::new(ChannelOperations { client, ledger, orderers, reporter, changed, stop: workers.token() });
+        let channel_events = ChannelEvents::new(ChannelOperations {
+            client,
+            ledger,
+            orderers,
+            reporter,
+            changed,
+            stop: workers.token(),
+        });
         workers.spawn_to_end("channel-ops", async move { channel_ops.run(&channel_events).await });
 
         tokio::select! {

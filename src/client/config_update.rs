@@ -20,10 +20,12 @@ use super::events::Start;
 use super::gateway::{Client, nonce};
 use super::transact::{self, BroadcastError};
 use crate::fabric::block::last_config;
-use crate::fabric::config::sign::sign;
+use crate::fabric::config::sign;
 use crate::fabric::identity::SignError;
 use crate::fabric::names::{BlockNumber, ChannelName};
-use crate::pb::common::{Block, ConfigEnvelope, ConfigSignature, ConfigUpdate, ConfigUpdateEnvelope, Envelope, HeaderType, Payload};
+use crate::pb::common::{
+    Block, ConfigEnvelope, ConfigSignature, ConfigUpdate, ConfigUpdateEnvelope, Envelope, HeaderType, Payload,
+};
 use crate::runtime::retry::Backoff;
 
 /// How many configuration blocks are looked at when an update was refused: further back nobody asks for one again.
@@ -223,8 +225,8 @@ impl Client {
     /// # Errors
     /// [`UpdateError`], which tells whether the channel may still come to be.
     pub async fn submit_channel_creation(&self, update: &ConfigUpdateEnvelope) -> Result<Updated, UpdateError> {
-        let channel = ChannelName::parse(named(update)?)
-            .map_err(|error| UpdateError::Malformed { reason: error.to_string() })?;
+        let channel =
+            ChannelName::parse(named(update)?).map_err(|error| UpdateError::Malformed { reason: error.to_string() })?;
         if let Some(made) = self.made_from(&channel, update).await? {
             return Ok(Updated::Already { block: made });
         }

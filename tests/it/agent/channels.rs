@@ -6,10 +6,10 @@ use futures_util::StreamExt as _;
 use opssc::agent::progress::{Happening, Step, Task, Verdict};
 use opssc::client::Client;
 use opssc::client::events::Start;
-use opssc::fabric::config::tree::Config;
+use opssc::fabric::config::tree::{Config, ConfigGroup, ConfigUpdate};
 use opssc::fabric::config::update;
 use opssc::opssc::calls::ChannelOps;
-use opssc::opssc::channel_ops::{ProposalInput, Status};
+use opssc::opssc::channel_ops::{Action, ChannelType, ProposalInput, Status};
 use opssc::pb::common::{ConfigSignature, SignatureHeader};
 use opssc::pb::orderer::BatchSize;
 use prost::Message as _;
@@ -30,10 +30,15 @@ async fn signature(client: &Client, update: &[u8]) -> String {
     BASE64_STANDARD.encode(ConfigSignature { signature_header: header.into(), signature }.encode_to_vec())
 }
 
+/// The channel's configuration.
+async fn config(world: &World) -> Config {
+    let block = world.members[0].client.channel(mychannel()).config_block().await.unwrap();
+    Config::from_block(&block).unwrap()
+}
+
 /// An update of the channel: so many messages in a block.
 async fn batch_size(world: &World, messages: u32) -> Vec<u8> {
-    let block = world.members[0].client.channel(mychannel()).config().await.unwrap();
-    let before = Config::decode(&block.config().encode_to_vec()).unwrap();
+    let before = config(world).await;
     let mut after = before.clone();
     let orderer = after.channel_group.as_mut().unwrap().groups.get_mut("Orderer").unwrap();
     let value = orderer.values.get_mut("BatchSize").unwrap();
@@ -44,12 +49,16 @@ async fn batch_size(world: &World, messages: u32) -> Vec<u8> {
 
 /// Both organizations want this update, the second one last.
 async fn propose(world: &World, id: &str, update: &[u8]) {
+    propose_for(world, id, mychannel().as_str(), None, update).await;
+}
+
+async fn propose_for(world: &World, id: &str, channel: &str, action: Option<Action>, update: &[u8]) {
     let [first, second] = world.members.as_slice() else { panic!("two organizations") };
     let input = ProposalInput {
         id: id.to_owned(),
-        channel_id: mychannel().to_string(),
+        channel_id: channel.to_owned(),
         description: String::new(),
-        action: None,
+        action,
         ops_profile: serde_json::Value::Null,
         config_update: BASE64_STANDARD.encode(update),
         signature: signature(&first.client, update).await,
@@ -133,4 +142,61 @@ async fn an_update_that_is_out_of_date_ends_in_a_report_and_the_agent_goes_on() 
     executor.stop().await;
     let ledger = world.members[0].channel_ops(&world);
     assert_eq!(ledger.get_proposal("stale").await.unwrap().status, Status::Approved);
+}
+
+/// All versions of a group and what is in it, as of something new.
+fn unversioned(mut group: ConfigGroup) -> ConfigGroup {
+    group.version = 0;
+    group.values.values_mut().for_each(|value| value.version = 0);
+    group.policies.values_mut().for_each(|policy| policy.version = 0);
+    group.groups = group.groups.into_iter().map(|(name, inner)| (name, unversioned(inner))).collect();
+    group
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_was_voted_for_is_made_and_joined_by_all() {
+    let world = World::start().await;
+    let first = world.members[0].channel_ops(&world);
+    let members = ["Org1MSP", "Org2MSP"];
+    // Who votes on new channels: there is no such channel among the orderers.
+    within("the voters", first.create_channel("voters", &ChannelType::System, &members)).await.unwrap();
+    let mut creation = ConfigUpdate::default();
+    creation.channel_id = "fresh".to_owned();
+    creation.read_set = Some(ConfigGroup::default());
+    creation.write_set = config(&world).await.channel_group.map(unversioned);
+    let mut agents = Vec::new();
+    for (member, organization) in world.network.organizations().iter().enumerate() {
+        let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+        let (ca, cert) = (text(&organization.tls_ca), text(&organization.admin_tls_certificate));
+        let (key, endpoint) = (text(&organization.admin_tls_key), organization.orderers[0].admin.clone().unwrap());
+        let settings = [
+            ("ORDERER_ADMIN_ENDPOINTS", endpoint.as_str()),
+            ("ORDERER_ADMIN_TLS_CA", ca.as_str()),
+            ("ORDERER_ADMIN_TLS_CERT", cert.as_str()),
+            ("ORDERER_ADMIN_TLS_KEY", key.as_str()),
+        ];
+        agents.push(world.agent_with(member, &settings).await);
+    }
+    for agent in &agents {
+        within("listening", agent.health.until(true)).await;
+    }
+    propose_for(&world, "new", "fresh", Some(Action::Create), &creation.encode()).await;
+    until_committed(&world, "new").await;
+    // The organization that was not asked to see to it does its part, too.
+    agents[0]
+        .until("the other part", |said| {
+            said.proposal == "new" && matches!(said.happening, Happening::Ended { verdict: Verdict::Done, .. })
+        })
+        .await;
+    let fresh = opssc::fabric::names::ChannelName::parse("fresh").unwrap();
+    for member in &world.members {
+        for peer in member.client.peers() {
+            assert!(member.client.joined_channels(peer).await.unwrap().contains(&fresh), "{}", peer.name());
+        }
+        assert_eq!(member.client.channel(fresh.clone()).config().await.unwrap().sequence(), 0);
+    }
+    assert!(first.get_organizations_in_channel("fresh").await.unwrap().len() == 2);
+    for agent in agents {
+        agent.stop().await;
+    }
 }

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::super::super::failure::UsageError;
 use super::Session;
-use crate::fabric::config::edit::Operation;
 use crate::fabric::config::edit::profile::parse;
+use crate::fabric::config::edit::{Operation, check_consenters};
 use crate::fabric::config::genesis::{self, Profile};
 use crate::fabric::config::tree::{Config, ConfigUpdate};
 use crate::fabric::config::update;
@@ -37,11 +37,7 @@ pub(super) async fn operations_of_file(
 }
 
 /// The changes that the profile of a proposal lists. It may name no files: they would be those of another machine.
-pub(super) async fn operations(
-    session: &Session,
-    channel: &ChannelName,
-    profile: &Value,
-) -> anyhow::Result<Computed> {
+pub(super) async fn operations(session: &Session, channel: &ChannelName, profile: &Value) -> anyhow::Result<Computed> {
     // JSON is YAML.
     let operations = Operation::parse_all(&profile.to_string())?;
     let update = apply(session, channel, &operations, None).await?;
@@ -59,6 +55,7 @@ async fn apply(
     for operation in operations {
         operation.apply(&mut after, files)?;
     }
+    check_consenters(&before, &after)?;
     let update = update::compute(channel.as_str(), &before, &after)
         .with_context(|| format!("there is no update of {channel} to propose"))?;
     Ok(update.encode().to_vec())

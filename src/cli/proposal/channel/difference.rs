@@ -24,11 +24,11 @@ pub(super) async fn of(session: &Session, proposal: &Proposal, update: &[u8]) ->
         return Ok("It is committed: what it changed is part of the channel.".to_owned());
     }
     let (signatures, unreadable) = channel_signatures(proposal);
-    let mut shown = described(session, &channel, &proposal.action, update, &signatures).await?;
-    if !unreadable.is_empty() {
-        shown.push_str(&format!("\nSignatures that cannot be read: {}", unreadable.join(", ")));
+    let shown = described(session, &channel, &proposal.action, update, &signatures).await?;
+    if unreadable.is_empty() {
+        return Ok(shown);
     }
-    Ok(shown)
+    Ok(format!("{shown}\nSignatures that cannot be read: {}", unreadable.join(", ")))
 }
 
 /// What an update changes that nobody has signed yet.

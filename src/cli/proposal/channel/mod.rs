@@ -130,13 +130,18 @@ async fn cast(vote: &Vote, environment: &dyn Fn(&str) -> Option<OsString>) -> an
     let shown = text::bounded(&vote.id, 80);
     let update = update_of(&proposal)?;
     output::say(&describe(&session, &proposal, &update).await?);
-    if !vote.yes && !asked(&format!("Sign this update of {} and vote for {shown}?", text::bounded(&proposal.channel_id, 80)))? {
+    if !vote.yes
+        && !asked(&format!("Sign this update of {} and vote for {shown}?", text::bounded(&proposal.channel_id, 80)))?
+    {
         output::say("not voted");
         return Ok(Exit::Failed);
     }
     let signature = session.signature(&update).await?;
-    let committed =
-        session.ledger.vote(&vote.id, &signature).await.with_context(|| format!("the vote on {shown} was not counted"))?;
+    let committed = session
+        .ledger
+        .vote(&vote.id, &signature)
+        .await
+        .with_context(|| format!("the vote on {shown} was not counted"))?;
     output::say(&format!("{} agreed to {shown} (block {})", session.client.msp_id(), committed.block));
     Ok(Exit::Done)
 }
