@@ -5,7 +5,6 @@
 //! folders that go when they are dropped, and only so many of them are worked on at a time.
 
 mod folder;
-mod inside;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::fabric::names::Label;
-use crate::fabric::package::sources::DirectoryTree;
+use crate::fabric::package::sources::{DirectoryTree, Inside};
 use crate::fabric::package::{self, Language, PackError, Package};
 use crate::opssc::chaincode_ops::{ChaincodePackage, PackageType};
 use crate::runtime::CancellationToken;
@@ -29,8 +28,6 @@ use super::allow::{AllowList, BrokenRule};
 use super::build::{BuildCommand, BuildError};
 use super::config::{Limits, Problem, Sources as Settings};
 use super::text;
-
-use inside::Inside;
 
 /// How many proposals' sources are worked on at a time: each takes disk and memory up to the limits.
 const AT_A_TIME: usize = 2;

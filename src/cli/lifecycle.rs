@@ -17,9 +17,10 @@ use super::lifecycle_git::{self, Wanted};
 use super::output;
 use crate::fabric::names::Label;
 use crate::fabric::package::ccaas::{self, Connection, Image};
-use crate::fabric::package::sources::DirectoryTree;
+use crate::fabric::package::sources::{DirectoryTree, Inside};
 use crate::fabric::package::{self, Language, Limits, Package, PackedKind, Sources};
 use crate::runtime::durable;
+use crate::source::typescript;
 
 /// What to do with packages.
 #[derive(Debug, Subcommand)]
@@ -44,7 +45,7 @@ pub(super) enum LifecycleCommand {
 /// Writes the package to a file and its ID to standard output.
 #[derive(Debug, Args)]
 pub(super) struct PackageArguments {
-    /// The type: golang, node, java, ccaas, k8s
+    /// The type: golang, node, typescript (compiled and packaged as node), java, ccaas, k8s
     #[arg(long)]
     lang: String,
     /// The folder of the chaincode. For golang without a go.mod, an import path below $GOPATH/src; for ccaas and k8s, the
@@ -102,8 +103,8 @@ fn make(arguments: &PackageArguments, environment: &dyn Fn(&str) -> Option<OsStr
                 subpath: &arguments.subpath,
                 metadata_path: arguments.metadata_path.as_deref(),
             };
-            let language = Language::parse(&arguments.lang).map_err(|error| usage(&error))?;
-            lifecycle_git::package(&wanted, language, &arguments.lang, &label, environment)?
+            let kind = Kind::parse(&arguments.lang)?;
+            lifecycle_git::package(&wanted, &kind, &label, environment)?
         }
         (None, Some(path)) if !path.is_empty() => local(arguments, path, &label, environment)?,
         _ => return Err(UsageError("--path is empty".to_owned()).into()),
@@ -132,17 +133,49 @@ fn local(
             let image: Image = json(path, "image.json")?;
             Ok(ccaas::image_package(label, &image)?)
         }
-        kind => {
-            let language = Language::parse(kind).map_err(|error| UsageError(error.to_string()))?;
+        _ => {
+            let kind = Kind::parse(&arguments.lang)?;
             let gopath = environment("GOPATH").or_else(|| Some(Path::new(&environment("HOME")?).join("go").into()));
-            let place = Place::of(language, typed, gopath.as_deref().map(Path::new))?;
+            let place = Place::of(kind.language, typed, gopath.as_deref().map(Path::new))?;
             let tree = DirectoryTree::new(&place.root);
             let metadata_path = arguments.metadata_path.as_deref().unwrap_or(&place.path);
             let sources = Sources { tree: &tree, path: &place.path, metadata_path };
-            // The type is written as it was typed, as the peer command does.
-            package::package_as(language, &arguments.lang, label, &sources, &Limits::default())
-                .with_context(|| format!("{typed} cannot be packaged"))
+            kind.package(label, &sources).with_context(|| format!("{typed} cannot be packaged"))
         }
+    }
+}
+
+/// What is packaged from sources.
+#[derive(Debug)]
+pub(super) struct Kind {
+    pub(super) language: Language,
+    /// As it was typed: it is written so into the package, as the peer command does.
+    typed: String,
+    compiled: bool,
+}
+
+impl Kind {
+    fn parse(typed: &str) -> Result<Self, UsageError> {
+        if typed.eq_ignore_ascii_case("typescript") {
+            return Ok(Self { language: Language::Node, typed: "node".to_owned(), compiled: true });
+        }
+        let language = Language::parse(typed).map_err(|error| UsageError(error.to_string()))?;
+        Ok(Self { language, typed: typed.to_owned(), compiled: false })
+    }
+
+    /// Packages, after compiling where there is something to compile, as an agent does.
+    pub(super) fn package(&self, label: &Label, sources: &Sources<'_>) -> anyhow::Result<Package> {
+        let limits = Limits::default();
+        if !self.compiled {
+            return Ok(package::package_as(self.language, &self.typed, label, sources, &limits)?);
+        }
+        let inside = Inside::new(sources.tree, sources.path);
+        let compiled = typescript::compile(&inside, &typescript::Limits::default())?;
+        output::say(&format!("compiled {} files", compiled.written().len()));
+        let remaining = compiled.remaining(&inside);
+        let tree = compiled.over(&remaining)?;
+        let sources = Sources { tree: &tree, path: "", metadata_path: sources.metadata_path };
+        Ok(package::package_as(self.language, &self.typed, label, &sources, &limits)?)
     }
 }
 
@@ -287,6 +320,9 @@ mod tests {
         file(root, "go/cmd/main.go", "package main\n");
         file(root, "src/example.com/old/main.go", "package main\nimport \"fmt\"\n");
         file(root, "js/index.js", "1");
+        file(root, "ts/package.json", r#"{"main":"dist/index.js","scripts":{"build":"tsc"}}"#);
+        file(root, "ts/tsconfig.json", r#"{"compilerOptions":{"outDir":"dist","rootDir":"src","module":"commonjs"}}"#);
+        file(root, "ts/src/index.ts", "export const answer: number = 42;");
         file(root, "java/pom.xml", "<project/>");
         file(
             root,
@@ -299,6 +335,7 @@ mod tests {
             ("golang", at("go/cmd"), "src/cmd/main.go"),
             ("golang", "example.com/old".to_owned(), "src/example.com/old/main.go"),
             ("Node", at("js"), "src/index.js"),
+            ("typescript", at("ts"), "src/dist/index.js"),
             ("java", at("java/"), "src/pom.xml"),
             ("ccaas", at("ccaas"), "connection.json"),
             ("k8s", at("image.json"), "image.json"),
@@ -306,7 +343,7 @@ mod tests {
             let out = at("out.tar.gz");
             run_with(&["package", "--lang", kind, "--path", &path, "--label", "a_1", "-o", &out], root).unwrap();
             let package = load(Path::new(&out)).unwrap();
-            assert_eq!(package.kind(), kind);
+            assert_eq!(package.kind(), if kind == "typescript" { "node" } else { kind });
             let contents = Contents::of(&package).unwrap();
             assert!(contents.entries.iter().any(|entry| entry.name == inside), "{contents:?}");
             assert!(contents.shown().contains(inside));

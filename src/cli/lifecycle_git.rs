@@ -11,9 +11,10 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::failure::UsageError;
+use super::lifecycle::Kind;
 use super::output;
 use crate::fabric::names::Label;
-use crate::fabric::package::{self, Language, Limits, Package, Sources};
+use crate::fabric::package::{Package, Sources};
 use crate::runtime::CancellationToken;
 use crate::source::git::{Credentials, Git, GitProgress, Progressed, Proxies, Repository, Revision, Rewrites};
 
@@ -41,8 +42,7 @@ impl GitProgress for Told {
 /// Fetches and packages.
 pub(super) fn package(
     wanted: &Wanted<'_>,
-    language: Language,
-    kind: &str,
+    kind: &Kind,
     label: &Label,
     environment: &dyn Fn(&str) -> Option<OsString>,
 ) -> anyhow::Result<Package> {
@@ -59,8 +59,7 @@ pub(super) fn package(
     let own = format!("{repository}/{}", checkout.path());
     let metadata_path = wanted.metadata_path.unwrap_or_else(|| own.trim_end_matches('/'));
     let sources = Sources { tree: &checkout, path: checkout.path(), metadata_path };
-    package::package_as(language, kind, label, &sources, &Limits::default())
-        .with_context(|| format!("{repository} cannot be packaged"))
+    kind.package(label, &sources).with_context(|| format!("{repository} cannot be packaged"))
 }
 
 fn git(environment: &dyn Fn(&str) -> Option<OsString>) -> anyhow::Result<Git> {

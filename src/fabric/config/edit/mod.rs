@@ -168,15 +168,21 @@ impl Operation {
                     "Application" => Part::Application,
                     _ => return Err(missing("Group (Channel, Orderer or Application)")),
                 };
-                Self::SetCapabilities(part, parameters.capabilities)
+                Self::SetCapabilities(part, parameters.capabilities.ok_or_else(|| missing("Capabilities"))?)
             }
-            "set-anchor-peers" => Self::SetAnchorPeers(named(parameters.org_name, "OrgName")?, parameters.anchor_peers),
-            "set-acls" => Self::SetAcls(parameters.acls),
+            // What would be left empty without it must be said: a slip in its name would do harm.
+            "set-anchor-peers" => {
+                let peers = parameters.anchor_peers.ok_or_else(|| missing("AnchorPeers"))?;
+                Self::SetAnchorPeers(named(parameters.org_name, "OrgName")?, peers)
+            }
+            "set-acls" => Self::SetAcls(parameters.acls.ok_or_else(|| missing("ACLs"))?),
             "set-orderer-endpoints" => {
-                Self::SetOrdererEndpoints(named(parameters.org_name, "OrgName")?, parameters.orderer_endpoints)
+                let endpoints = parameters.orderer_endpoints.ok_or_else(|| missing("OrdererEndpoints"))?;
+                Self::SetOrdererEndpoints(named(parameters.org_name, "OrgName")?, endpoints)
             }
             "set-revocation-list" => {
-                Self::SetRevocationList(named(parameters.org_name, "OrgName")?, parameters.revocation_list)
+                let list = parameters.revocation_list.ok_or_else(|| missing("RevocationList"))?;
+                Self::SetRevocationList(named(parameters.org_name, "OrgName")?, list)
             }
             other => return Err(EditError::profile(format!("command is not found: {other}"))),
         })

@@ -322,14 +322,14 @@ pub(super) struct ParametersProfile {
     pub(super) consenter_address: String,
     #[serde(rename = "Group", deserialize_with = "nullable")]
     pub(super) group: String,
-    #[serde(rename = "Capabilities", deserialize_with = "nullable")]
-    pub(super) capabilities: Vec<String>,
-    #[serde(rename = "AnchorPeers", deserialize_with = "nullable")]
-    pub(super) anchor_peers: Vec<AnchorPeer>,
-    #[serde(rename = "ACLs", deserialize_with = "nullable")]
-    pub(super) acls: BTreeMap<String, String>,
-    #[serde(rename = "OrdererEndpoints", deserialize_with = "nullable")]
-    pub(super) orderer_endpoints: Vec<String>,
-    #[serde(rename = "RevocationList", deserialize_with = "nullable")]
-    pub(super) revocation_list: Vec<String>,
+    #[serde(rename = "Capabilities")]
+    pub(super) capabilities: Option<Vec<String>>,
+    #[serde(rename = "AnchorPeers")]
+    pub(super) anchor_peers: Option<Vec<AnchorPeer>>,
+    #[serde(rename = "ACLs")]
+    pub(super) acls: Option<BTreeMap<String, String>>,
+    #[serde(rename = "OrdererEndpoints")]
+    pub(super) orderer_endpoints: Option<Vec<String>>,
+    #[serde(rename = "RevocationList")]
+    pub(super) revocation_list: Option<Vec<String>>,
 }

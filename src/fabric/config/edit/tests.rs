@@ -176,3 +176,20 @@ fn profiles_of_others_read_no_files() {
     let error = edited(&before, &Operation::SetConsenter(profile)).unwrap_err();
     assert!(matches!(error, EditError::Profile { .. }), "{error}");
 }
+
+/// A list of ACLs under a misspelt name was taken for an empty one, and removed them all.
+#[test]
+fn what_is_misspelt_is_missed() {
+    for (command, parameters, missing) in [
+        ("set-acls", "Acls: {a: b}", "ACLs"),
+        ("set-anchor-peers", "OrgName: Org1MSP", "AnchorPeers"),
+        ("set-capabilities", "Group: Channel", "Capabilities"),
+        ("set-orderer-endpoints", "OrgName: Org1MSP", "OrdererEndpoints"),
+        ("set-revocation-list", "OrgName: Org1MSP", "RevocationList"),
+    ] {
+        let list = format!("- Command: {command}\n  Parameters: {{{parameters}}}\n");
+        let error = Operation::parse_all(&list).unwrap_err().to_string();
+        assert!(error.contains(&format!("command {command} has no parameter {missing}")), "{error}");
+    }
+    assert!(Operation::parse_all("- {Command: set-acls, Parameters: {ACLs: {}}}").is_ok());
+}

@@ -8,6 +8,7 @@
 //! is done here, in [`resolve`], once for all trees.
 
 mod directory;
+mod inside;
 mod memory;
 
 use std::io::Read;
@@ -15,6 +16,7 @@ use std::io::Read;
 use bytes::{Buf as _, Bytes};
 
 pub use directory::DirectoryTree;
+pub use inside::Inside;
 pub use memory::{MemoryTree, Overlay};
 
 /// What lies at a path.

@@ -6,17 +6,18 @@ use std::io::Read;
 
 use bytes::Bytes;
 
-use crate::fabric::package::sources::{SourceEntry, SourceError, SourceTree};
+use super::{SourceEntry, SourceError, SourceTree};
 
 /// The folder of a tree.
-pub(super) struct Inside<'a> {
+pub struct Inside<'a> {
     tree: &'a dyn SourceTree,
     folder: &'a str,
 }
 
 impl<'a> Inside<'a> {
     /// The folder at `folder` of `tree`; the empty path is all of it.
-    pub(super) fn new(tree: &'a dyn SourceTree, folder: &'a str) -> Self {
+    #[must_use]
+    pub fn new(tree: &'a dyn SourceTree, folder: &'a str) -> Self {
         Self { tree, folder }
     }
 
