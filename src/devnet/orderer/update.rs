@@ -8,6 +8,7 @@
 use prost::Message as _;
 
 use crate::devnet::access::{Access, Signed};
+use crate::fabric::config::edit::{EditError, check_consenters};
 use crate::fabric::config::update::{UpdateError, apply};
 use crate::fabric::config::{ChannelConfig, tree};
 use crate::fabric::names::ChannelName;
@@ -27,12 +28,21 @@ pub(super) fn propose(access: &Access, channel: &str, envelope: &Envelope) -> Re
     let authorized = |path: &str| access.evaluate(path, &signatures).map_err(|denied| denied.to_string());
     let group = updated(access.config(), &update_envelope.config_update, channel, authorized)
         .map_err(|error| format!("error authorizing update: {error}"))?;
+    let current = access.config().channel_group.clone().unwrap_or_default();
+    check_consensus(current, group.clone())
+        .map_err(|error| format!("consensus metadata update for channel config update is invalid: {error}"))?;
     let sequence = access.sequence().checked_add(1).ok_or("no sequence is left")?;
     let config = Config { sequence, channel_group: Some(group) };
     // What cannot be read afterwards must not come into force.
     let name = ChannelName::parse(channel).map_err(|error| error.to_string())?;
     ChannelConfig::from_config(name, config.clone()).map_err(|error| error.to_string())?;
     Ok(ConfigEnvelope { config: Some(config), last_update: Some(envelope.clone()) })
+}
+
+/// That the orderers can make the step from the one configuration to the other.
+fn check_consensus(current: ConfigGroup, updated: ConfigGroup) -> Result<(), EditError> {
+    let tree = |group| tree::Config::decode(&Config { sequence: 0, channel_group: Some(group) }.encode_to_vec());
+    check_consenters(&tree(current)?, &tree(updated)?)
 }
 
 /// So many bytes are signed in one update, all signatures together.

@@ -1,6 +1,9 @@
 //! Changes of a channel's configuration.
 
 use opssc::client::{Client, UpdateError, Updated};
+use opssc::fabric::config::edit::Operation;
+use opssc::fabric::config::tree::Config;
+use opssc::fabric::config::update;
 use opssc::fabric::names::ChannelName;
 use opssc::fabric::tx::{self, Header, Nonce};
 use opssc::pb::common::{
@@ -157,4 +160,44 @@ async fn an_update_that_cannot_be_is_told_from_one_that_is_late() {
     let garbage = ConfigUpdateEnvelope { config_update: vec![0xff; 9].into(), signatures: vec![] };
     assert!(matches!(channel.submit_config_update(&garbage).await, Err(UpdateError::Malformed { .. })));
     assert_eq!(channel.config().await.unwrap().sequence(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consenters_change_one_at_a_time() {
+    let network = Network::start().await;
+    let admins = [1, 2].map(|number| network.devnet.admin(&org(number)).unwrap());
+    let channel = admins[0].channel(channel_name());
+    let before = Config::from_block(&channel.config_block().await.unwrap()).unwrap();
+    let certificates = network.devnet.organizations().iter().map(|organization| &organization.admin_tls_certificate);
+    let added: Vec<Operation> = certificates
+        .enumerate()
+        .flat_map(|(number, path)| {
+            let certificate = std::fs::read_to_string(path).unwrap();
+            let consenter = serde_json::json!({
+                "Host": "new", "Port": 7050 + number, "ClientTLSCert": certificate, "ServerTLSCert": certificate,
+            });
+            let list = serde_json::json!([{ "Command": "set-consenter", "Parameters": { "Consenter": consenter } }]);
+            Operation::parse_all(&list.to_string()).unwrap()
+        })
+        .collect();
+    let update = |operations: &[Operation]| {
+        let mut after = before.clone();
+        operations.iter().for_each(|operation| operation.apply(&mut after, None).unwrap());
+        update::compute(channel_name().as_str(), &before, &after).unwrap().encode()
+    };
+    let submit = async |update: bytes::Bytes| {
+        let mut signatures = Vec::new();
+        for admin in &admins {
+            signatures.push(admin.sign_config_update(&update).await.unwrap());
+        }
+        channel.submit_config_update(&ConfigUpdateEnvelope { config_update: update, signatures }).await
+    };
+    let error = submit(update(&added)).await.unwrap_err();
+    let told = format!("{error:?}");
+    assert!(
+        told.contains("more than one consenter at a time is not supported") && told.contains("add 2 node"),
+        "{told}"
+    );
+    submit(update(&added[..1])).await.unwrap();
+    assert_eq!(channel.config().await.unwrap().sequence(), 1);
 }
