@@ -10,6 +10,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no users: pub marks what a support module offers")]
 
 mod administration;
+mod channels;
 mod consortium;
 mod flows;
 mod network;

@@ -84,8 +84,13 @@ pub fn serve(network: &Network, contract: &str, package_id: &str, address: Socke
 
 /// Runs `opssc-agent proposal chaincode …` as an organization's administrator; yields what it printed.
 pub fn proposal(organization: &Organization, arguments: &[&str]) -> Result<String, String> {
+    command(organization, &[&["proposal", "chaincode"], arguments].concat())
+}
+
+/// Runs `opssc-agent …` as an organization's administrator; yields what it printed.
+pub fn command(organization: &Organization, arguments: &[&str]) -> Result<String, String> {
     let mut command = Command::new(PROGRAM);
-    command.args(["proposal", "chaincode"]).args(arguments).env_clear().envs(identity(organization));
+    command.args(arguments).env_clear().envs(identity(organization));
     process::run(&mut command)
 }
 

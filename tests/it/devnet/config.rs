@@ -182,7 +182,9 @@ async fn consenters_change_one_at_a_time() {
         .collect();
     let update = |operations: &[Operation]| {
         let mut after = before.clone();
-        operations.iter().for_each(|operation| operation.apply(&mut after, None).unwrap());
+        for operation in operations {
+            operation.apply(&mut after, None).unwrap();
+        }
         update::compute(channel_name().as_str(), &before, &after).unwrap().encode()
     };
     let submit = async |update: bytes::Bytes| {
