@@ -81,7 +81,7 @@ pub(super) fn creation(channel: &ChannelName, named: &str) -> anyhow::Result<Com
 }
 
 /// An update that was computed elsewhere, as it is.
-pub(super) fn given(channel: &ChannelName, file: &Path) -> anyhow::Result<Computed> {
+pub(super) fn given(channel: &ChannelName, file: &Path, makes: bool) -> anyhow::Result<Computed> {
     let update = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let decoded = ConfigUpdate::decode(&update)
         .map_err(|error| UsageError(format!("{} holds no configuration update: {error}", file.display())))?;
@@ -89,7 +89,8 @@ pub(super) fn given(channel: &ChannelName, file: &Path) -> anyhow::Result<Comput
         let named = crate::agent::text::bounded(&decoded.channel_id, 80);
         return Err(UsageError(format!("{} is for channel {named:?}", file.display())).into());
     }
-    Ok(Computed { action: Action::Update, update, profile: Value::Null })
+    let action = if makes { Action::Create } else { Action::Update };
+    Ok(Computed { action, update, profile: Value::Null })
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {

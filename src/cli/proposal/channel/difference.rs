@@ -70,14 +70,20 @@ async fn described(
 fn creation(update: &[u8]) -> String {
     let block = match genesis::block_of_creation(update) {
         Ok(block) => block,
-        Err(error) => {
-            return format!("No whole channel can be made of it without a system channel: {}", text::chain(&error));
-        }
+        Err(error) => return by_system_channel(update).unwrap_or_else(|| text::chain(&error)),
     };
     match Config::from_block(&block) {
         Ok(config) => summary(&config).iter().flat_map(|line| clean(line)).collect::<Vec<_>>().join("\n"),
         Err(error) => text::chain(&error),
     }
+}
+
+/// A channel that orderers with a system channel make of their consortium: who is in it. None where it is no such update.
+fn by_system_channel(update: &[u8]) -> Option<String> {
+    let root = ConfigUpdate::decode(update).ok()?.write_set?;
+    let members = root.groups.get("Application")?.groups.keys();
+    let members = members.map(|member| text::bounded(member, 80)).collect::<Vec<_>>().join(", ");
+    Some(format!("By way of the orderers' system channel, a channel of {members} is made."))
 }
 
 /// Whose signatures are needed, and whether they are there.

@@ -31,6 +31,9 @@ pub(in crate::cli) struct Request {
     description: String,
     #[command(flatten)]
     what: What,
+    /// With --update: it makes the channel, by way of the orderers' system channel
+    #[arg(long, requires = "update")]
+    makes: bool,
     #[command(flatten)]
     flags: SettingFlags,
 }
@@ -68,7 +71,7 @@ pub(super) async fn run(request: Request, environment: &dyn Fn(&str) -> Option<O
     let computed = match &request.what {
         What { operations: Some(file), .. } => compute::operations_of_file(&session, &channel, file).await?,
         What { create: Some(profile), .. } => compute::creation(&channel, profile)?,
-        What { update: Some(file), .. } => compute::given(&channel, file)?,
+        What { update: Some(file), .. } => compute::given(&channel, file, request.makes)?,
         // The parser demands one of them.
         What { .. } => return Err(UsageError("say what to propose".to_owned()).into()),
     };
