@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 
 use self::channel::ChannelCommand;
 use self::request::Request;
-use super::failure::Exit;
+use super::failure::{Exit, OutcomeUnknown};
 use super::logging;
 use super::output;
 use super::settings::SettingFlags;
@@ -156,6 +156,29 @@ impl Session {
         let mut histories: Vec<History> = histories.into_values().filter(|history| history.proposal_id == id).collect();
         histories.sort_by(|one, other| (&one.time, &one.org_id).cmp(&(&other.time, &other.org_id)));
         Ok(histories)
+    }
+}
+
+/// Follows the proposal by `watching` it. Ends with that, or with `timeout`, or with SIGINT.
+async fn followed(
+    id: &str,
+    timeout: Option<Duration>,
+    watching: impl Future<Output = anyhow::Result<Exit>>,
+) -> anyhow::Result<Exit> {
+    let shown = text::bounded(id, 80);
+    let limit = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        result = watching => result,
+        () = limit => Err(OutcomeUnknown(format!("proposal {shown} has not ended within the given time")).into()),
+        result = tokio::signal::ctrl_c() => {
+            result.context("cannot listen to signals")?;
+            Err(OutcomeUnknown(format!("no longer watching: proposal {shown} goes on")).into())
+        }
     }
 }
 

@@ -10,10 +10,10 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::super::failure::{Exit, OutcomeUnknown};
+use super::super::failure::Exit;
 use super::super::output;
-use super::Session;
 use super::show::details;
+use super::{Session, followed};
 use crate::agent::text;
 use crate::client::events::Start;
 use crate::opssc::chaincode_ops::{History, Proposal, Status, Task, TaskStatus};
@@ -23,22 +23,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 
 /// Follows a proposal and tells every change. Ends with it, or with `timeout`, or with SIGINT.
 pub(super) async fn follow(session: &Session, id: &str, timeout: Option<Duration>, json: bool) -> anyhow::Result<Exit> {
-    let follow = watch(session, id, json);
-    let shown = text::bounded(id, 80);
-    let limit = async {
-        match timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        result = follow => result,
-        () = limit => Err(OutcomeUnknown(format!("proposal {shown} has not ended within the given time")).into()),
-        result = tokio::signal::ctrl_c() => {
-            result.context("cannot listen to signals")?;
-            Err(OutcomeUnknown(format!("no longer watching: proposal {shown} goes on")).into())
-        }
-    }
+    followed(id, timeout, watch(session, id, json)).await
 }
 
 async fn watch(session: &Session, id: &str, json: bool) -> anyhow::Result<Exit> {

@@ -18,11 +18,11 @@ use prost::Message as _;
 use tokio::time::Instant;
 
 use self::request::{Rebase, Request};
-use super::super::failure::{Exit, OutcomeUnknown, UsageError};
+use super::super::failure::{Exit, UsageError};
 use super::super::logging;
 use super::super::output;
 use super::super::settings::SettingFlags;
-use super::{One, Watch};
+use super::{List, One, Watch, followed};
 use crate::agent;
 use crate::agent::text;
 use crate::client::events::Start;
@@ -58,22 +58,6 @@ pub(in crate::cli) struct Vote {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    #[command(flatten)]
-    flags: SettingFlags,
-}
-
-/// Which proposals to list.
-#[derive(Debug, Args)]
-pub(in crate::cli) struct List {
-    /// Only those with this status
-    #[arg(long)]
-    status: Option<String>,
-    /// Only those for this channel
-    #[arg(long)]
-    channel: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     flags: SettingFlags,
 }
@@ -221,21 +205,7 @@ async fn show_all(list: &List, environment: &dyn Fn(&str) -> Option<OsString>) -
 
 /// Follows a proposal and tells every change. Ends when it is committed, with `timeout`, or with SIGINT.
 async fn follow(session: &Session, id: &str, timeout: Option<Duration>, json: bool) -> anyhow::Result<Exit> {
-    let shown = text::bounded(id, 80);
-    let limit = async {
-        match timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        result = watch(session, id, json) => result,
-        () = limit => Err(OutcomeUnknown(format!("proposal {shown} is not committed within the given time")).into()),
-        result = tokio::signal::ctrl_c() => {
-            result.context("cannot listen to signals")?;
-            Err(OutcomeUnknown(format!("no longer watching: proposal {shown} goes on")).into())
-        }
-    }
+    followed(id, timeout, watch(session, id, json)).await
 }
 
 async fn watch(session: &Session, id: &str, json: bool) -> anyhow::Result<Exit> {
