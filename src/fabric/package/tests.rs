@@ -72,6 +72,13 @@ fn two_clones_give_the_same_bytes() {
     let deeper = there.path().join("some/other place");
     write(here.path(), files.iter(), 0o644, 1_000_000_000);
     write(&deeper, files.iter().rev(), 0o700, 1_700_000_001);
+    for (path, _) in &files {
+        // Another user's clone, where this one may give files away.
+        match std::os::unix::fs::chown(deeper.join(path), Some(12_345), Some(54_321)) {
+            Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => panic!("{path}: {error}"),
+            _ => {}
+        }
+    }
     let mut memory = MemoryTree::new();
     for (path, contents) in &files {
         memory.insert(path.clone(), contents.clone()).unwrap();
