@@ -72,7 +72,16 @@ fn dependencies_are_permissive() {
     let version = String::from_utf8_lossy(&version.stdout);
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("rustc states its host");
     let output = Command::new(cargo)
-        .args(["metadata", "--offline", "--locked", "--format-version", "1", "--filter-platform", host])
+        .args([
+            "metadata",
+            "--offline",
+            "--locked",
+            "--format-version",
+            "1",
+            "--all-features",
+            "--filter-platform",
+            host,
+        ])
         .current_dir(root())
         .output()
         .expect("cargo is there, it runs this test");
