@@ -7,6 +7,7 @@
 //! Source: the settings of fabric-opssc's agent.
 
 mod orderers;
+mod replicas;
 mod sources;
 mod variables;
 
@@ -20,6 +21,7 @@ use crate::fabric::names::{ChaincodeName, ChannelName, MspId};
 use crate::fabric::policy::DefinitionEncoding;
 
 pub use orderers::OrdererAdministration;
+pub use replicas::Replicas;
 pub use sources::{Limits, Sources};
 use variables::Variables;
 pub use variables::{Problem, SettingsError};
@@ -208,6 +210,10 @@ pub struct Settings {
     pub definition_encoding: DefinitionEncoding,
     /// `CHECKPOINT_DIR` (ours): where the agent remembers which events it has dealt with.
     pub checkpoint_dir: PathBuf,
+    /// `HOLDS_FILE` (ours): what is paused.
+    pub holds_file: PathBuf,
+    /// `LEADER_*` (ours): other replicas.
+    pub replicas: Replicas,
 }
 
 impl Settings {
@@ -260,6 +266,8 @@ impl Settings {
             })
             .unwrap_or_default();
         let sources = Sources::read(&mut read, &paths.4);
+        let holds_file = read.optional_path("HOLDS_FILE").unwrap_or_else(|| paths.4.join(crate::agent::holds::FILE));
+        let replicas = Replicas::read(&mut read);
         let gopath = read.text("GOPATH").map(PathBuf::from);
         if chaincode_ops.is_some() && chaincode_ops == channel_ops {
             read.problem("CH_OPS_CC_NAME", "both contracts have the same name", "give each contract its own name");
@@ -293,6 +301,8 @@ impl Settings {
                 orderers,
                 definition_encoding,
                 checkpoint_dir: paths.4,
+                holds_file,
+                replicas,
             }),
             _ => Err(SettingsError::new(problems)),
         }
