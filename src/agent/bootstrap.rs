@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::OnceCell;
 
 use crate::client::channels::{ChannelError, Joined};
 use crate::client::{Client, Peer};
@@ -22,6 +22,7 @@ use crate::pb::common::Block;
 use crate::runtime::CancellationToken;
 use crate::runtime::retry::Backoff;
 
+use super::daemon::Bells;
 use super::text;
 
 /// How long it rests when nothing is missing.
@@ -38,14 +39,14 @@ pub(super) struct Bootstrap {
     ops_channel: ChannelName,
     channels: ChannelOps,
     /// Rung when there may be something to do.
-    wake: Arc<Notify>,
+    bells: Arc<Bells>,
     stop: CancellationToken,
 }
 
 impl Bootstrap {
-    pub(super) fn new(client: Client, channels: ChannelOps, wake: Arc<Notify>, stop: CancellationToken) -> Self {
+    pub(super) fn new(client: Client, channels: ChannelOps, bells: Arc<Bells>, stop: CancellationToken) -> Self {
         let ops_channel = channels.channel().name().clone();
-        Self { client, ops_channel, channels, wake, stop }
+        Self { client, ops_channel, channels, bells, stop }
     }
 
     /// Looks, acts, rests, until told to stop.
@@ -66,7 +67,7 @@ impl Bootstrap {
             };
             let resting = async {
                 tokio::select! {
-                    () = self.wake.notified() => looks = LOOKS,
+                    () = self.bells.bootstrap.notified() => looks = LOOKS,
                     () = tokio::time::sleep(rest) => {}
                 }
             };

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -20,6 +19,7 @@ use crate::runtime::retry::Backoff;
 
 use super::channel_plan::ChannelPlan;
 use super::creation::Creation;
+use super::daemon::Bells;
 use super::progress::{Happening, Progress, Reporter, Step, Task, Verdict};
 use super::text;
 use super::trouble::{Doubts, Trouble};
@@ -35,7 +35,7 @@ pub(super) struct ChannelOperations {
     pub(super) orderers: Vec<OrdererAdmin>,
     pub(super) reporter: Arc<dyn Reporter>,
     /// Rung when a channel may have other members than before.
-    pub(super) changed: Arc<Notify>,
+    pub(super) bells: Arc<Bells>,
     pub(super) stop: CancellationToken,
 }
 
@@ -209,7 +209,7 @@ impl Run<'_> {
         let told = self.operations.ledger.notify_commit_result(self.id).await;
         let committed = told.map_err(|error| Trouble::passing(text::chain(&error)))?;
         // Its event says the same to everybody; this organization need not wait for it.
-        self.operations.changed.notify_one();
+        self.operations.bells.bootstrap.notify_one();
         Ok(Next::End(Verdict::Done, format!("committed, told in block {}", committed.block)))
     }
 

@@ -1,33 +1,30 @@
 //! The agent as a whole: opened from its settings, run until told to stop.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::client::participation::OrdererAdmin;
 use crate::client::profile::ConnectionProfile;
 use crate::client::{Client, ClientError, Timeouts};
 use crate::fabric::identity::SigningIdentity;
-use crate::opssc::calls::{ChaincodeOps, ChannelOps};
 use crate::runtime::{CancellationToken, WorkerError, Workers};
 
-use super::bootstrap::Bootstrap;
-use super::chaincode_ops::Operations;
-use super::channel_ops::ChannelOperations;
 use super::config::{Problem, Settings, SettingsError};
-use super::handlers::{ChaincodeEvents, ChannelEvents};
-use super::http::{Health, Listener, Service};
-use super::listen::Listening;
+use super::duties::Duties;
+use super::http::{Health, Service};
+use super::journal::{Journal, JournalError};
 use super::metrics::Metrics;
 use super::progress::Reporter;
 use super::sources::Workshop;
 use super::text;
 
-/// What is left of the time to stop once the listeners have used theirs.
-const STOP: Duration = Duration::from_secs(29);
+/// What ends beside the duties gets this much longer than they do.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// Why an agent does not run.
 #[derive(Debug, thiserror::Error)]
@@ -47,14 +44,9 @@ pub enum AgentError {
         /// Why not.
         source: io::Error,
     },
-    /// Checkpoints cannot be kept.
-    #[error("cannot use folder {folder} for checkpoints (CHECKPOINT_DIR)")]
-    CheckpointFolder {
-        /// The folder.
-        folder: String,
-        /// Why not.
-        source: io::Error,
-    },
+    /// What is done cannot be remembered.
+    #[error("cannot use the folder for the journal (CHECKPOINT_DIR)")]
+    Journal(#[from] JournalError),
     /// A part of the agent died, so the whole agent ends.
     #[error("the agent cannot go on")]
     Worker(#[from] WorkerError),
@@ -105,6 +97,23 @@ pub fn connect(settings: &Settings) -> Result<Client, AgentError> {
     Ok(client.discover_as_localhost(settings.discover_as_localhost).build()?)
 }
 
+/// What makes the agent look whether there is something to do.
+#[derive(Debug, Default)]
+pub struct Bells {
+    /// Rung when own nodes may belong elsewhere than they are.
+    pub bootstrap: Notify,
+    /// Rung when the ledger may ask for something that was missed.
+    pub reconcile: Notify,
+}
+
+impl Bells {
+    /// Looks for everything, such as when an operator asks for it.
+    pub fn ring_all(&self) {
+        self.bootstrap.notify_one();
+        self.reconcile.notify_one();
+    }
+}
+
 /// The agent of one organization.
 pub struct Agent {
     settings: Settings,
@@ -112,13 +121,16 @@ pub struct Agent {
     orderers: Vec<OrdererAdmin>,
     reporter: Arc<dyn Reporter>,
     metrics: Arc<Metrics>,
-    workshop: Workshop,
+    workshop: Arc<Workshop>,
     service: Service,
     health: Arc<Health>,
+    journal: Journal,
+    bells: Arc<Bells>,
+    leads: watch::Receiver<bool>,
 }
 
 impl Agent {
-    /// Opens the identity, the connection profile and the HTTP port. Reaches for no node yet.
+    /// Opens the identity, the connection profile, the HTTP port and the journal. Reaches for no node yet.
     ///
     /// # Errors
     /// [`AgentError`]: what has to be put right before the agent can start.
@@ -127,17 +139,26 @@ impl Agent {
     /// Nothing is left behind.
     pub async fn open(settings: Settings) -> Result<Self, AgentError> {
         let client = connect(&settings)?;
-        let workshop = Workshop::open(&settings.sources).map_err(SettingsError::new)?;
+        let workshop = Arc::new(Workshop::open(&settings.sources).map_err(SettingsError::new)?);
         let orderers = settings.orderers.open()?;
         let address = settings.service_address;
         let service = Service::bind(address).await.map_err(|source| AgentError::Service { address, source })?;
-        std::fs::create_dir_all(&settings.checkpoint_dir).map_err(|source| AgentError::CheckpointFolder {
-            folder: settings.checkpoint_dir.display().to_string(),
-            source,
-        })?;
-        let (metrics, health) = (Arc::default(), Arc::default());
-        let reporter = Arc::new(());
-        Ok(Self { settings, client, orderers, reporter, metrics, workshop, service, health })
+        let journal = Journal::closed(&settings.checkpoint_dir);
+        journal.keep_ended(settings.tasks.history);
+        journal.acquire().await?;
+        Ok(Self {
+            settings,
+            client,
+            orderers,
+            reporter: Arc::new(()),
+            metrics: Arc::default(),
+            workshop,
+            service,
+            health: Arc::default(),
+            journal,
+            bells: Arc::default(),
+            leads: watch::channel(true).1,
+        })
     }
 
     /// Has `reporter` told every step.
@@ -145,6 +166,23 @@ impl Agent {
     pub fn with_reporter(mut self, reporter: Arc<dyn Reporter>) -> Self {
         self.reporter = reporter;
         self
+    }
+
+    /// Acts only while `leads` says so. Whoever gives it keeps the sender alive; without it, the agent always acts.
+    #[must_use]
+    pub fn with_leadership(mut self, leads: watch::Receiver<bool>) -> Self {
+        self.leads = leads;
+        self
+    }
+
+    /// What the agent has to do and has done.
+    pub fn journal(&self) -> Journal {
+        self.journal.clone()
+    }
+
+    /// By which it is told to look for something to do.
+    pub fn bells(&self) -> Arc<Bells> {
+        Arc::clone(&self.bells)
     }
 
     /// What `/metrics` answers from.
@@ -162,7 +200,7 @@ impl Agent {
         Arc::clone(&self.health)
     }
 
-    /// Runs until `stop`, then ends in good order within 30 seconds.
+    /// Runs until `stop`, then ends in good order within the time that the settings grant.
     ///
     /// # Errors
     /// [`AgentError::Worker`]: a part of the agent died.
@@ -170,7 +208,8 @@ impl Agent {
     /// # Cancel safety
     /// Dropping it stops nothing that was spawned: use `stop`.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AgentError> {
-        let Self { settings, client, orderers, reporter, metrics, workshop, service, health } = self;
+        let Self { settings, client, orderers, reporter, metrics, workshop, service, health, journal, bells, leads } =
+            self;
         let msp_id = settings.msp_id.clone();
         tracing::info!(org = %msp_id, address = %service.address(), channel = %settings.ops_channel, "agent started");
         if settings.servers.launch_from_agent {
@@ -179,59 +218,62 @@ impl Agent {
                  ccaas and k8s will be acknowledged as failure; run the servers and set it to false"
             );
         }
+        let grace = settings.tasks.shutdown_timeout;
         let workers = Workers::new();
+        // Whoever only watches or is asked runs on every replica; whatever acts is a duty.
         workers.spawn_to_end("http", service.serve(Arc::clone(&health), Arc::clone(&metrics), workers.token()));
-
-        let ops = client.channel(settings.ops_channel.clone());
-        let listening = |contract: &crate::fabric::names::ChaincodeName, listener| Listening {
-            channel: ops.clone(),
-            contract: contract.clone(),
-            checkpoint: settings.checkpoint_dir.join(format!("{contract}.json")),
-            listener,
-            health: Arc::clone(&health),
-            stop: workers.token(),
-        };
-        let chaincode_ops = listening(&settings.chaincode_ops, Listener::ChaincodeOps);
         let reporter: Arc<dyn Reporter> = Arc::new(vec![metrics, reporter]);
-        let operations = Arc::new(Operations {
-            client: client.clone(),
-            ledger: ChaincodeOps::new(ops.clone(), settings.chaincode_ops.clone()),
-            servers: settings.servers.clone(),
-            sources: settings.sources.clone(),
-            workshop,
-            encoding: settings.definition_encoding,
-            reporter: Arc::clone(&reporter),
-            stop: workers.token(),
-        });
-        let channels = ChannelOps::new(ops.clone(), settings.channel_ops.clone());
-        let chaincode_events = ChaincodeEvents::new(operations, channels.clone());
-        workers.spawn_to_end("chaincode-ops", async move { chaincode_ops.run(&chaincode_events).await });
-        let channel_ops = listening(&settings.channel_ops, Listener::ChannelOps);
-        let changed = Arc::new(Notify::new());
-        let bootstrap = Bootstrap::new(client.clone(), channels.clone(), Arc::clone(&changed), workers.token());
-        workers.spawn_to_end("bootstrap", bootstrap.run());
-        let ledger = channels;
-        let channel_events = ChannelEvents::new(ChannelOperations {
-            client,
-            ledger,
-            orderers,
-            reporter,
-            changed,
-            stop: workers.token(),
-        });
-        workers.spawn_to_end("channel-ops", async move { channel_ops.run(&channel_events).await });
+        let duties = Duties { settings, client, orderers, reporter, workshop, health, journal, bells };
+        let leading = lead(duties, leads, workers.clone());
+        workers.spawn_to_end("duties", leading);
 
         tokio::select! {
             () = stop.cancelled() => tracing::info!(org = %msp_id, "agent is stopping"),
             () = workers.cancelled() => {}
         }
         workers.cancel();
-        if let Ok(finished) = tokio::time::timeout(STOP, workers.finished()).await {
+        if let Ok(finished) = tokio::time::timeout(grace + MARGIN, workers.finished()).await {
             finished?;
         } else {
             tracing::warn!(org = %msp_id, "agent stops although not everything has ended");
         }
         tracing::info!(org = %msp_id, "agent stopped");
         Ok(())
+    }
+}
+
+/// Has the duties done while this replica leads.
+async fn lead(duties: Duties, mut leads: watch::Receiver<bool>, workers: Workers) -> Result<(), Infallible> {
+    let (duties, stop) = (Arc::new(duties), workers.token());
+    loop {
+        if !*leads.borrow_and_update() {
+            tracing::info!("standing by: another replica leads");
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                changed = leads.changed() => if changed.is_err() { return Ok(()) },
+            }
+            continue;
+        }
+        let branch = workers.child();
+        Arc::clone(&duties).start(&branch);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                changed = leads.changed() => match changed {
+                    Ok(()) if *leads.borrow_and_update() => {}
+                    Ok(()) => break,
+                    // Nobody will ever take the lead away.
+                    Err(_) => { stop.cancelled().await; break }
+                },
+            }
+        }
+        branch.cancel();
+        if tokio::time::timeout(duties.settings.tasks.shutdown_timeout, branch.finished()).await.is_err() {
+            tracing::warn!("not everything has ended; it is taken up again later");
+        }
+        duties.journal.release().await;
+        if stop.is_cancelled() {
+            return Ok(());
+        }
     }
 }

@@ -163,7 +163,7 @@ impl Handler for ChannelEvents {
             Ok(channel_ops::Event::UpdateConfig { proposal_id }) => {
                 let proposal = text::bounded(&proposal_id, 80);
                 tracing::info!(proposal, "a channel has changed: looking where the own peers belong");
-                self.operations.changed.notify_one();
+                self.operations.bells.bootstrap.notify_one();
             }
             Ok(other) => {
                 let (event, proposal) = (text::bounded(&event.name, 120), text::bounded(other.proposal_id(), 80));

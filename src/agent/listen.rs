@@ -6,7 +6,6 @@
 //! Does not know what an event asks for: that is a [`Handler`].
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +14,14 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
 use crate::client::Channel;
-use crate::client::events::{Checkpoint, CheckpointError, CheckpointFile, Start};
+use crate::client::events::{Checkpoint, Start};
 use crate::fabric::block::ChaincodeEvent;
 use crate::fabric::names::{BlockNumber, ChaincodeName};
 use crate::runtime::CancellationToken;
 use crate::runtime::retry::Backoff;
 
 use super::http::{Health, Listener};
+use super::journal::{Journal, JournalError};
 use super::low_water::{LowWater, Ticket};
 use super::text;
 
@@ -51,7 +51,7 @@ const GRACE: Duration = Duration::from_secs(25);
 pub(super) struct Listening {
     pub(super) channel: Channel,
     pub(super) contract: ChaincodeName,
-    pub(super) checkpoint: PathBuf,
+    pub(super) journal: Journal,
     pub(super) listener: Listener,
     pub(super) health: Arc<Health>,
     pub(super) stop: CancellationToken,
@@ -62,19 +62,20 @@ impl Listening {
     ///
     /// # Errors
     /// The checkpoint cannot be read or written: going on would mean to forget, and so the agent must not.
-    pub(super) async fn run(self, handler: &dyn Handler) -> Result<(), CheckpointError> {
-        let mut checkpoint = CheckpointFile::open(&self.checkpoint).await?;
-        let result = self.listen(handler, &mut checkpoint).await;
+    pub(super) async fn run(self, handler: &dyn Handler) -> Result<(), JournalError> {
+        self.journal.adopt(self.channel.name(), &self.contract).await?;
+        let result = self.listen(handler).await;
         self.health.set(self.listener, false);
         result
     }
 
-    async fn listen(&self, handler: &dyn Handler, checkpoint: &mut CheckpointFile) -> Result<(), CheckpointError> {
+    async fn listen(&self, handler: &dyn Handler) -> Result<(), JournalError> {
         let Some(height) = self.reach().await else { return Ok(()) };
-        let start = checkpoint.start_or(Start::Number(height.saturating_sub(MARGIN)));
-        if let Some(ahead) = checkpoint.get().map(|checkpoint| checkpoint.block).filter(|block| *block > height) {
+        let checkpoint = self.checkpoint();
+        let start = checkpoint.clone().map_or(Start::Number(height.saturating_sub(MARGIN)), Start::After);
+        if let Some(ahead) = checkpoint.map(|checkpoint| checkpoint.block).filter(|block| *block > height) {
             tracing::warn!(
-                channel = %self.channel.name(), height, checkpoint = ahead, file = %checkpoint.path().display(),
+                channel = %self.channel.name(), height, checkpoint = ahead, file = %self.journal.path().display(),
                 "the checkpoint is ahead of the peer: nothing is heard until the peer has caught up; is the checkpoint \
                  of another network?"
             );
@@ -111,7 +112,7 @@ impl Listening {
                         let ticket = water.begin(Checkpoint::after(&event));
                         match handler.work(&event) {
                             Some(one) => work.push(worked(one, Some(ticket))),
-                            None => self.advance(checkpoint, water.finish(ticket)).await?,
+                            None => self.advance(water.finish(ticket)).await?,
                         }
                     }
                     Some(Err(error)) if !deaf => {
@@ -124,14 +125,14 @@ impl Listening {
                 },
                 Some((done, ticket)) = work.next(), if !work.is_empty() => {
                     if let (true, Some(ticket)) = (done, ticket) {
-                        self.advance(checkpoint, water.finish(ticket)).await?;
+                        self.advance(water.finish(ticket)).await?;
                     }
                 }
                 Ok(()) = read.changed() => {
                     let through = quiet(&water, *read.borrow_and_update());
-                    let behind = checkpoint.get().map_or(0, |checkpoint| checkpoint.block);
+                    let behind = self.checkpoint().map_or(0, |checkpoint| checkpoint.block);
                     if through.as_ref().is_some_and(|through| through.block >= behind.saturating_add(MARGIN)) {
-                        self.advance(checkpoint, through).await?;
+                        self.advance(through).await?;
                     }
                 }
             }
@@ -140,7 +141,7 @@ impl Listening {
         let rest = async {
             while let Some((done, ticket)) = work.next().await {
                 if let (true, Some(ticket)) = (done, ticket) {
-                    self.advance(checkpoint, water.finish(ticket)).await?;
+                    self.advance(water.finish(ticket)).await?;
                 }
             }
             Ok(())
@@ -154,7 +155,7 @@ impl Listening {
         }
         result.unwrap_or(Ok(()))?;
         let through = quiet(&water, *read.borrow());
-        self.advance(checkpoint, through).await
+        self.advance(through).await
     }
 
     /// Waits until a peer answers on the channel, and tells its height. `None` when told to stop.
@@ -172,9 +173,15 @@ impl Listening {
         None
     }
 
-    async fn advance(&self, file: &mut CheckpointFile, reached: Option<Checkpoint>) -> Result<(), CheckpointError> {
+    fn checkpoint(&self) -> Option<Checkpoint> {
+        self.journal.checkpoint(self.channel.name(), &self.contract)
+    }
+
+    async fn advance(&self, reached: Option<Checkpoint>) -> Result<(), JournalError> {
         match reached {
-            Some(checkpoint) => file.advance(checkpoint).await,
+            Some(checkpoint) => {
+                self.journal.write(vec![Journal::moved(self.channel.name(), &self.contract, checkpoint)]).await
+            }
             None => Ok(()),
         }
     }

@@ -7,12 +7,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::fabric::names::MspId;
 
 use super::task::Kind;
+use super::text;
 
 /// What the agent is busy with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
 pub enum Task {
     /// Preparing a chaincode for its deployment.
     PrepareToDeploy,
@@ -45,8 +49,24 @@ impl From<Kind> for Task {
     }
 }
 
+impl From<Task> for &'static str {
+    fn from(task: Task) -> Self {
+        task.as_str()
+    }
+}
+
+impl TryFrom<String> for Task {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|task| task.as_str() == name);
+        known.ok_or_else(|| format!("no task is called {}", text::bounded(&name, 40)))
+    }
+}
+
 /// One step of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
 pub enum Step {
     /// Compare the proposal with what is committed, and with what this organization deploys.
     Validate,
@@ -107,6 +127,21 @@ impl Step {
             Self::CreateChannel => "Create channel",
             Self::Notify => "Notify commit result",
         }
+    }
+}
+
+impl From<Step> for &'static str {
+    fn from(step: Step) -> Self {
+        step.as_str()
+    }
+}
+
+impl TryFrom<String> for Step {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|step| step.as_str() == name);
+        known.ok_or_else(|| format!("no step is called {}", text::bounded(&name, 40)))
     }
 }
 

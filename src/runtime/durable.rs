@@ -51,6 +51,20 @@ pub fn replace_file_blocking(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Gives the file at `path` another name beside it, with `ending` after its own, in place of one that was set aside
+/// before. Blocks. Tells the new name.
+///
+/// # Errors
+/// Whatever the file system says; the file then has its old name.
+pub fn set_aside_blocking(path: &Path, ending: &str) -> io::Result<PathBuf> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".");
+    aside.push(ending);
+    let aside = PathBuf::from(aside);
+    fs::rename(path, &aside)?;
+    Ok(aside)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -44,7 +44,7 @@ pub(super) struct Operations {
     pub(super) ledger: ChaincodeOps,
     pub(super) servers: ChaincodeServers,
     pub(super) sources: Sources,
-    pub(super) workshop: Workshop,
+    pub(super) workshop: Arc<Workshop>,
     pub(super) encoding: DefinitionEncoding,
     pub(super) reporter: Arc<dyn Reporter>,
     pub(super) stop: CancellationToken,

@@ -9,6 +9,7 @@
 mod orderers;
 mod replicas;
 mod sources;
+mod tasks;
 mod variables;
 
 use std::ffi::OsString;
@@ -23,6 +24,7 @@ use crate::fabric::policy::DefinitionEncoding;
 pub use orderers::OrdererAdministration;
 pub use replicas::Replicas;
 pub use sources::{Limits, Sources};
+pub use tasks::Tasks;
 use variables::Variables;
 pub use variables::{Problem, SettingsError};
 
@@ -208,7 +210,9 @@ pub struct Settings {
     pub orderers: OrdererAdministration,
     /// `DEFINITION_ENCODING` (ours): in which bytes definitions are approved.
     pub definition_encoding: DefinitionEncoding,
-    /// `CHECKPOINT_DIR` (ours): where the agent remembers which events it has dealt with.
+    /// How tasks are carried out (ours).
+    pub tasks: Tasks,
+    /// `CHECKPOINT_DIR` (ours): where the agent remembers what it has to do and has done.
     pub checkpoint_dir: PathBuf,
     /// `HOLDS_FILE` (ours): what is paused.
     pub holds_file: PathBuf,
@@ -268,6 +272,7 @@ impl Settings {
         let sources = Sources::read(&mut read, &paths.4);
         let holds_file = read.optional_path("HOLDS_FILE").unwrap_or_else(|| paths.4.join(crate::agent::holds::FILE));
         let replicas = Replicas::read(&mut read);
+        let tasks = Tasks::read(&mut read);
         let gopath = read.text("GOPATH").map(PathBuf::from);
         if chaincode_ops.is_some() && chaincode_ops == channel_ops {
             read.problem("CH_OPS_CC_NAME", "both contracts have the same name", "give each contract its own name");
@@ -300,6 +305,7 @@ impl Settings {
                 servers,
                 orderers,
                 definition_encoding,
+                tasks,
                 checkpoint_dir: paths.4,
                 holds_file,
                 replicas,
