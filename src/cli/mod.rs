@@ -5,6 +5,7 @@
 //! untyped and given hints.
 
 mod channel;
+mod config;
 mod configtx;
 mod contract;
 mod ctl;
@@ -16,6 +17,7 @@ mod lifecycle_git;
 mod logging;
 mod orderer;
 mod output;
+mod pause;
 mod proposal;
 mod run;
 mod settings;
@@ -27,6 +29,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::channel::ChannelCommand;
+use self::config::Config;
 use self::configtx::ConfigtxCommand;
 use self::contract::ContractCommand;
 use self::demo::Demo;
@@ -34,6 +37,7 @@ use self::devnet::DevnetCommand;
 use self::failure::Exit;
 use self::lifecycle::LifecycleCommand;
 use self::orderer::OrdererCommand;
+use self::pause::{Pause, Resume};
 use self::proposal::ProposalCommand;
 use self::settings::SettingFlags;
 
@@ -43,8 +47,8 @@ use self::settings::SettingFlags;
     name = "opssc-agent",
     version,
     about,
-    after_help = "Settings are environment variables (ADMIN_MSPID, CONNECTION_PROFILE, CHANNEL_NAME, …); flags of the \
-                  same meaning override them. Exit codes: 0 done, 1 failed, 2 outcome unknown, 64 usage or configuration."
+    after_help = "Settings are environment variables (ADMIN_MSPID, CONNECTION_PROFILE, CHANNEL_NAME, …), or come from a \
+                  file (CONFIG_FILE); flags of the same meaning override both. Exit codes: 0 done, 1 failed, 2 outcome unknown, 64 usage or configuration."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -55,6 +59,12 @@ struct Arguments {
 enum Command {
     /// Run the agent until it is told to stop (also without any command)
     Run(SettingFlags),
+    /// Show the settings in effect and from where each has its value
+    Config(Config),
+    /// Have the agent leave new tasks alone: all, or those of a channel or chaincode
+    Pause(Pause),
+    /// Have the agent take up again what was paused
+    Resume(Resume),
     /// Request proposals, vote on them, look at them, follow them
     #[command(subcommand)]
     Proposal(ProposalCommand),
@@ -98,6 +108,9 @@ where
     };
     let result = match arguments.command.unwrap_or_else(|| Command::Run(SettingFlags::default())) {
         Command::Run(flags) => run::run(&flags, &environment),
+        Command::Config(config) => config::run(&config, &environment),
+        Command::Pause(pause) => pause::pause(&pause, &environment),
+        Command::Resume(resume) => pause::resume(&resume, &environment),
         Command::Proposal(command) => proposal::run(command, &environment),
         Command::Channel(command) => channel::run(&command, &environment),
         Command::Orderer(command) => orderer::run(&command, &environment),

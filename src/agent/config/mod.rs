@@ -26,7 +26,7 @@ pub use replicas::Replicas;
 pub use sources::{Limits, Sources};
 pub use tasks::Tasks;
 use variables::Variables;
-pub use variables::{Problem, SettingsError};
+pub use variables::{Problem, Setting, SettingsError};
 
 /// A text that is not shown: `Debug` is redacted and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
@@ -144,9 +144,9 @@ impl ChaincodeServers {
             registry,
             image_pull_secret_name: read.text("CC_SERVER_IMAGE_PULL_SECRET_NAME"),
             service_account_name: read.text("CC_SERVER_SERVICE_ACCOUNT_NAME"),
-            namespace: read.text("CC_SERVER_NAMESPACE").unwrap_or_else(|| "hyperledger".to_owned()),
-            prefix: read.text("CC_SERVER_PREFIX").unwrap_or_else(|| "chaincode".to_owned()),
-            suffix: read.text("CC_SERVER_SUFFIX").unwrap_or_else(|| "org1".to_owned()),
+            namespace: read.text_or("CC_SERVER_NAMESPACE", "hyperledger"),
+            prefix: read.text_or("CC_SERVER_PREFIX", "chaincode"),
+            suffix: read.text_or("CC_SERVER_SUFFIX", "org1"),
             port: read.port("CC_SERVER_PORT", 7052),
             start_timeout: read
                 .parsed("CC_SERVER_HELM_TIMEOUT", "10m", "use a time such as 10m or 1h30m", variables::duration)
@@ -226,6 +226,16 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] with every problem that there is.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, SettingsError> {
+        Self::read(lookup).0
+    }
+
+    /// The names of all settings.
+    pub fn names() -> Vec<&'static str> {
+        Self::read(|_| None).1.into_iter().map(|setting| setting.name).collect()
+    }
+
+    /// As [`from_lookup`](Self::from_lookup), and beside it every setting as it was found, fit for showing.
+    pub fn read(lookup: impl Fn(&str) -> Option<OsString>) -> (Result<Self, SettingsError>, Vec<Setting>) {
         let mut read = Variables::new(&lookup);
         let servers = ChaincodeServers::read(&mut read);
         let orderers = OrdererAdministration::read(&mut read);
@@ -277,8 +287,8 @@ impl Settings {
         if chaincode_ops.is_some() && chaincode_ops == channel_ops {
             read.problem("CH_OPS_CC_NAME", "both contracts have the same name", "give each contract its own name");
         }
-        let problems = read.into_problems();
-        match (msp_id, ops_channel, chaincode_ops, channel_ops, log_level, log_format) {
+        let (problems, found) = read.finish();
+        let settings = match (msp_id, ops_channel, chaincode_ops, channel_ops, log_level, log_format) {
             (
                 Some(msp_id),
                 Some(ops_channel),
@@ -311,7 +321,8 @@ impl Settings {
                 replicas,
             }),
             _ => Err(SettingsError::new(problems)),
-        }
+        };
+        (settings, found)
     }
 }
 

@@ -122,7 +122,7 @@ mod tests {
         let lookup = |name: &str| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
         let mut variables = Variables::new(&lookup);
         let read = OrdererAdministration::read(&mut variables);
-        let problems = variables.into_problems();
+        let problems = variables.finish().0;
         if problems.is_empty() { Ok(read) } else { Err(SettingsError::new(problems).to_string()) }
     }
 

@@ -31,10 +31,10 @@ impl Replicas {
         });
         Self {
             lock_file: read.optional_path(LOCK_FILE),
-            identity: ["LEADER_IDENTITY", "HOSTNAME"]
-                .into_iter()
-                .find_map(|name| read.text(name))
-                .unwrap_or_else(|| "agent".to_owned()),
+            identity: read.text("LEADER_IDENTITY").unwrap_or_else(|| {
+                let host = read.unlisted("HOSTNAME").and_then(|host| host.into_string().ok());
+                host.unwrap_or_else(|| "agent".to_owned())
+            }),
             lease_time: lease_time.unwrap_or(Duration::from_secs(10)),
         }
     }

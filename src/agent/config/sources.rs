@@ -68,7 +68,7 @@ impl Sources {
         };
         let build_limit = time(read, "BUILD_TIMEOUT", "10m");
         let git_token_file = read.optional_path("GIT_TOKEN_FILE");
-        let git_password = read.text("GIT_PASSWORD").map(Secret::new);
+        let git_password = read.secret("GIT_PASSWORD").map(Secret::new);
         if git_token_file.is_some() && git_password.is_some() {
             read.problem("GIT_TOKEN_FILE", "there is a GIT_PASSWORD too", "set only one of the two");
         }
@@ -94,7 +94,7 @@ impl Sources {
                 .unwrap_or_default(),
             https_proxy: ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]
                 .into_iter()
-                .find_map(|name| read.text(name))
+                .find_map(|name| read.secret(name))
                 .map(Secret::new),
             no_proxy: ["NO_PROXY", "no_proxy"].into_iter().find_map(|name| read.text(name)),
             retry_time: time(read, "GIT_RETRY_TIME", "10m"),

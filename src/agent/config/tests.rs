@@ -176,3 +176,44 @@ fn sizes_are_numbers_of_bytes() {
         assert!(variables::size(text).is_err(), "for {text}");
     }
 }
+
+#[test]
+fn settings_are_listed_and_secrets_are_not_shown() {
+    let pairs = [
+        ("GIT_PASSWORD", "hunter2"),
+        ("HTTPS_PROXY", "http://me:hunter2@proxy:1"),
+        ("WS_URL", "ws://me:hunter2@host:1/path"),
+        ("ADMIN_MSPID", "Org2MSP"),
+    ];
+    let (settings, found) = Settings::read(|name| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.into()));
+    settings.unwrap();
+    assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
+    let of = |name| found.iter().find(|setting| setting.name == name).unwrap();
+    assert_eq!(of("WS_URL").value.as_deref(), Some("ws://…@host:1/path"));
+    assert_eq!(
+        (of("ADMIN_MSPID").value.as_deref(), of("ADMIN_MSPID").default.as_deref()),
+        (Some("Org2MSP"), Some("Org1MSP"))
+    );
+    assert_eq!(
+        (of("CHANNEL_NAME").value.as_deref(), of("CHANNEL_NAME").default.as_deref()),
+        (None, Some("ops-channel"))
+    );
+    assert!(of("GIT_PASSWORD").is_secret && of("GIT_PASSWORD").value.is_some());
+    let names = Settings::names();
+    let mut unique = names.clone();
+    unique.sort_unstable();
+    unique.dedup();
+    assert_eq!(unique.len(), names.len());
+    assert!(!names.contains(&"HOSTNAME"));
+}
+
+#[test]
+fn every_setting_is_told_in_the_readme() {
+    let readme = include_str!("../../../README.md");
+    let missing: Vec<_> = Settings::names()
+        .into_iter()
+        .filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'))
+        .filter(|name| !readme.contains(&format!("`{name}`")))
+        .collect();
+    assert!(missing.is_empty(), "the table in the README lacks {missing:?}");
+}

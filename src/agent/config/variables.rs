@@ -55,28 +55,63 @@ impl fmt::Display for SettingsError {
     }
 }
 
-/// Reads variables and collects problems.
+/// One setting as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The variable.
+    pub name: &'static str,
+    /// What it is set to, fit for showing; of a secret only that it is set.
+    pub value: Option<String>,
+    /// What holds where it is not set; none where that is worked out of other settings, or nothing.
+    pub default: Option<String>,
+    /// Whether its value is never shown.
+    pub is_secret: bool,
+}
+
+/// What stands for the value of a secret.
+const HIDDEN: &str = "(set, not shown)";
+
+/// At most this many characters of a value are shown.
+const SHOWN: usize = 300;
+
+/// Reads variables, collects problems, and remembers what was asked for.
 pub(super) struct Variables<'a> {
     lookup: &'a dyn Fn(&str) -> Option<OsString>,
     problems: Vec<Problem>,
+    settings: Vec<Setting>,
 }
 
 impl<'a> Variables<'a> {
     pub(super) fn new(lookup: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
-        Self { lookup, problems: Vec::new() }
+        Self { lookup, problems: Vec::new(), settings: Vec::new() }
     }
 
-    pub(super) fn into_problems(self) -> Vec<Problem> {
-        self.problems
+    pub(super) fn finish(self) -> (Vec<Problem>, Vec<Setting>) {
+        (self.problems, self.settings)
     }
 
     pub(super) fn problem(&mut self, variable: &'static str, what: impl Into<String>, remedy: &str) {
         self.problems.push(Problem { variable, what: what.into(), remedy: remedy.to_owned() });
     }
 
-    /// The value, unless there is none or an empty one.
-    pub(super) fn text(&mut self, variable: &'static str) -> Option<String> {
-        let value = (self.lookup)(variable).filter(|value| !value.is_empty())?;
+    /// The value, unless there is none or an empty one. Every setting is read through here.
+    fn given(&mut self, variable: &'static str, default: Option<&str>, is_secret: bool) -> Option<OsString> {
+        let value = self.unlisted(variable);
+        if self.settings.iter().all(|known| known.name != variable) {
+            let shown = value.as_ref().map(|value| shown(&value.to_string_lossy(), is_secret));
+            let default = default.filter(|default| !default.is_empty()).map(str::to_owned);
+            self.settings.push(Setting { name: variable, value: shown, default, is_secret });
+        }
+        value
+    }
+
+    /// A value that is no setting of the agent, such as the host's name.
+    pub(super) fn unlisted(&self, variable: &str) -> Option<OsString> {
+        (self.lookup)(variable).filter(|value| !value.is_empty())
+    }
+
+    fn plain(&mut self, variable: &'static str, default: Option<&str>, is_secret: bool) -> Option<String> {
+        let value = self.given(variable, default, is_secret)?;
         let Ok(text) = value.into_string() else {
             self.problem(variable, "it is not UTF-8", "set it to plain text");
             return None;
@@ -84,14 +119,29 @@ impl<'a> Variables<'a> {
         Some(text)
     }
 
+    /// The value, if there is one.
+    pub(super) fn text(&mut self, variable: &'static str) -> Option<String> {
+        self.plain(variable, None, false)
+    }
+
+    /// The value, or `default`.
+    pub(super) fn text_or(&mut self, variable: &'static str, default: &str) -> String {
+        self.plain(variable, Some(default), false).unwrap_or_else(|| default.to_owned())
+    }
+
+    /// As [`text`](Self::text), for values that must not be shown.
+    pub(super) fn secret(&mut self, variable: &'static str) -> Option<String> {
+        self.plain(variable, None, true)
+    }
+
     /// The value, or `default`, as a path, which need not be UTF-8.
     pub(super) fn path(&mut self, variable: &'static str, default: &str) -> PathBuf {
-        (self.lookup)(variable).filter(|value| !value.is_empty()).map_or_else(|| PathBuf::from(default), PathBuf::from)
+        self.given(variable, Some(default), false).map_or_else(|| PathBuf::from(default), PathBuf::from)
     }
 
     /// The value as a path, if there is one.
     pub(super) fn optional_path(&mut self, variable: &'static str) -> Option<PathBuf> {
-        (self.lookup)(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+        self.given(variable, None, false).map(PathBuf::from)
     }
 
     /// The value, or `default`, as `parse` understands it. An empty default means that there is none.
@@ -102,7 +152,7 @@ impl<'a> Variables<'a> {
         remedy: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let value = self.text(variable).unwrap_or_else(|| default.to_owned());
+        let value = self.plain(variable, Some(default), false).unwrap_or_else(|| default.to_owned());
         if value.is_empty() {
             return None;
         }
@@ -122,7 +172,7 @@ impl<'a> Variables<'a> {
         remedy: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let value = self.text(variable)?;
+        let value = self.secret(variable)?;
         parse(value.trim()).map_err(|what| self.problem(variable, what, remedy)).ok()
     }
 
@@ -142,6 +192,29 @@ impl<'a> Variables<'a> {
         })
         .unwrap_or(default)
     }
+}
+
+/// A value as it may be shown: nothing of a secret, and of an address not who shows himself there.
+fn shown(value: &str, is_secret: bool) -> String {
+    if is_secret {
+        return HIDDEN.to_owned();
+    }
+    let mut shown = String::new();
+    let mut rest = value;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        shown.push_str(before);
+        let end = after.find(['/', ',', ' ', '?']).unwrap_or(after.len());
+        rest = match after[..end].rfind('@') {
+            Some(user) => {
+                shown.push('…');
+                &after[user..]
+            }
+            None => after,
+        };
+    }
+    shown.push_str(rest);
+    text::bounded(&shown, SHOWN)
 }
 
 /// A length of time as Go and helm write it: `10m`, `1h30m`, `90s`, `500ms`.

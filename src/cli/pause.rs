@@ -1,0 +1,98 @@
+//! `opssc-agent pause` and `resume`: what the agent leaves alone.
+//!
+//! They write the file that the agent looks at, so that they work whether it runs or not.
+
+use std::ffi::OsString;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::failure::{Exit, UsageError};
+use super::settings::SettingFlags;
+use super::{logging, output};
+use crate::agent::holds::{Holds, Scope};
+
+/// What to hold.
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    /// Only the tasks of this channel
+    #[arg(long, value_name = "NAME")]
+    channel: Option<String>,
+    /// Only the tasks of this chaincode, on every channel unless one is given
+    #[arg(long, value_name = "NAME")]
+    chaincode: Option<String>,
+}
+
+/// Pausing.
+#[derive(Debug, Args)]
+pub(super) struct Pause {
+    #[command(flatten)]
+    which: Which,
+    /// Why, for whoever wonders
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+    #[command(flatten)]
+    flags: SettingFlags,
+}
+
+/// Resuming.
+#[derive(Debug, Args)]
+pub(super) struct Resume {
+    #[command(flatten)]
+    which: Which,
+    /// Everything that is paused, also where the file is not understood
+    #[arg(long, conflicts_with_all = ["channel", "chaincode"])]
+    all: bool,
+    #[command(flatten)]
+    flags: SettingFlags,
+}
+
+impl Which {
+    fn scope(&self) -> Result<Scope, UsageError> {
+        let usage = |error: crate::fabric::names::NameError| UsageError(error.to_string());
+        Ok(Scope {
+            channel: self.channel.as_deref().map(str::parse).transpose().map_err(usage)?,
+            chaincode: self.chaincode.as_deref().map(str::parse).transpose().map_err(usage)?,
+        })
+    }
+}
+
+/// Holds what is named.
+pub(super) fn pause(pause: &Pause, environment: &dyn Fn(&str) -> Option<OsString>) -> anyhow::Result<Exit> {
+    let scope = pause.which.scope()?;
+    with_holds(&pause.flags, environment, async |holds| {
+        holds.pause(scope.clone(), &pause.reason).await?;
+        output::say(&format!("{scope} is paused: tasks that have begun go on, no others are begun"));
+        Ok(Exit::Done)
+    })
+}
+
+/// Takes up again what is named.
+pub(super) fn resume(resume: &Resume, environment: &dyn Fn(&str) -> Option<OsString>) -> anyhow::Result<Exit> {
+    let scope = resume.which.scope()?;
+    with_holds(&resume.flags, environment, async |holds| {
+        if resume.all {
+            holds.resume_all().await?;
+            output::say("nothing is paused any more");
+            return Ok(Exit::Done);
+        }
+        let was_paused = holds.resume(scope.clone()).await?;
+        output::say(&format!("{scope} {}", if was_paused { "is paused no more" } else { "was not paused" }));
+        for hold in &holds.held().holds {
+            output::say(&format!("still paused: {}", hold.scope));
+        }
+        Ok(if was_paused { Exit::Done } else { Exit::Failed })
+    })
+}
+
+fn with_holds(
+    flags: &SettingFlags,
+    environment: &dyn Fn(&str) -> Option<OsString>,
+    work: impl AsyncFnOnce(&Holds) -> std::io::Result<Exit>,
+) -> anyhow::Result<Exit> {
+    let settings = flags.settings_of_command(environment)?;
+    logging::start(settings.log_level, settings.log_format);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let holds = Holds::load(&settings.holds_file);
+    runtime.block_on(work(&holds)).with_context(|| format!("{} cannot be changed (HOLDS_FILE)", holds.path().display()))
+}
