@@ -13,9 +13,9 @@ use opssc::fabric::package::Package;
 use opssc::fabric::package::ccaas::{self, Connection};
 use opssc::fabric::tx::Invocation;
 
-use crate::network::Network;
 use crate::network::ports::Port;
 use crate::network::process::Process;
+use crate::network::{Network, Organization};
 use crate::program;
 
 /// How long an approval may take to reach all peers.
@@ -24,41 +24,30 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The channel of the OpsSC contracts.
 pub const OPS_CHANNEL: &str = "ops-channel";
 
-/// One client for each organization, in the network's order.
+const CONTRACTS: [&str; 2] = ["channel-ops", "chaincode-ops"];
+
+/// One client for each member, in the network's order.
 pub struct Consortium {
     pub clients: Vec<Client>,
     servers: Vec<Process>,
 }
 
 impl Consortium {
-    /// Connects every organization as its administrator.
+    /// Connects every member as its administrator.
     pub fn connect(network: &Network) -> Self {
-        let clients = network.organizations().iter().map(|organization| {
-            let msp_id = MspId::parse(&organization.msp_id).expect("an MSP ID");
-            let identity = SigningIdentity::load_msp(msp_id, &organization.admin_msp()).expect("the administrator");
-            let profile = ConnectionProfile::load(&organization.connection_profile).expect("the connection profile");
-            Client::builder(Arc::new(identity), profile).build().expect("a client")
-        });
-        Self { clients: clients.collect(), servers: Vec::new() }
+        Self { clients: network.members().iter().map(administrator).collect(), servers: Vec::new() }
     }
 
     /// Deploys both contracts on the ops channel, each organization with a server of its own, and registers the channels.
     pub async fn deploy_opssc(&mut self, network: &Network) {
-        for contract in ["channel-ops", "chaincode-ops"] {
+        for contract in CONTRACTS {
             let mut packages = Vec::new();
-            for _ in &self.clients {
-                let mut port = Port::reserve();
-                let label = Label::parse(format!("{contract}_1")).expect("a label");
-                let connection = Connection::plain(port.to_string());
-                let package = ccaas::package(&label, &connection).expect("a package");
-                port.release();
-                self.servers.push(program::serve(network, contract, package.id().as_str(), port.address()));
-                packages.push(package);
+            for _ in 0..self.clients.len() {
+                packages.push(self.serve(network, contract));
             }
-            let definition = ChaincodeDefinition::new(ChaincodeName::parse(contract).expect("a name"), "1", 1);
-            self.deploy(OPS_CHANNEL, &definition, &packages).await;
+            self.deploy(OPS_CHANNEL, &definition_of(contract), &packages).await;
         }
-        let members: Vec<_> = network.organizations().iter().map(|member| member.msp_id.as_str()).collect();
+        let members: Vec<_> = network.members().iter().map(|member| member.msp_id.as_str()).collect();
         let members = serde_json::to_string(&members).expect("a list of names");
         for channel in network.channels() {
             let kind = if channel == OPS_CHANNEL { "ops" } else { "application" };
@@ -69,6 +58,32 @@ impl Consortium {
                 .await
                 .unwrap_or_else(|error| panic!("register {channel}: {error:?}"));
         }
+    }
+
+    /// Has a newcomer to the ops channel, whose peers have joined it, install and approve both contracts, and counts it in.
+    pub async fn welcome(&mut self, network: &Network, organization: &Organization) {
+        let client = administrator(organization);
+        for contract in CONTRACTS {
+            let package = self.serve(network, contract);
+            for peer in client.peers() {
+                let installed = client.peer_lifecycle(peer).ensure_installed(&package).await;
+                installed.unwrap_or_else(|error| panic!("install {contract}: {error:?}"));
+            }
+            let lifecycle = client.channel(channel_name(OPS_CHANNEL)).lifecycle();
+            let approval = lifecycle.ensure_approved(&definition_of(contract), Some(package.id())).await;
+            approval.unwrap_or_else(|error| panic!("approve {contract}: {error:?}"));
+        }
+        self.clients.push(client);
+    }
+
+    /// Serves a contract to an organization, and gives the package that tells where.
+    fn serve(&mut self, network: &Network, contract: &str) -> Package {
+        let mut port = Port::reserve();
+        let label = Label::parse(format!("{contract}_1")).expect("a label");
+        let package = ccaas::package(&label, &Connection::plain(port.to_string())).expect("a package");
+        port.release();
+        self.servers.push(program::serve(network, contract, package.id().as_str(), port.address()));
+        package
     }
 
     /// Installs and approves a package for each organization, and commits the definition.
@@ -104,6 +119,18 @@ impl Consortium {
         }
         lifecycle.ensure_committed(definition).await.unwrap_or_else(|error| panic!("commit {name}: {error:?}"));
     }
+}
+
+/// A client of an organization's administrator.
+pub fn administrator(organization: &Organization) -> Client {
+    let msp_id = MspId::parse(&organization.msp_id).expect("an MSP ID");
+    let identity = SigningIdentity::load_msp(msp_id, &organization.admin_msp()).expect("the administrator");
+    let profile = ConnectionProfile::load(&organization.connection_profile).expect("the connection profile");
+    Client::builder(Arc::new(identity), profile).build().expect("a client")
+}
+
+fn definition_of(contract: &str) -> ChaincodeDefinition {
+    ChaincodeDefinition::new(ChaincodeName::parse(contract).expect("a name"), "1", 1)
 }
 
 /// A channel name that is known to be good.

@@ -13,6 +13,7 @@ mod administration;
 mod channels;
 mod consortium;
 mod flows;
+mod membership;
 mod network;
 mod packages;
 mod program;
@@ -153,6 +154,11 @@ fn packages_are_installed() {
 #[test]
 fn orderers_are_administered() {
     administration::run("orderers_are_administered");
+}
+
+#[test]
+fn organizations_come_and_go() {
+    membership::run("organizations_come_and_go");
 }
 
 /// Two agents carry a chaincode from a proposal to an invocation, and then to its second sequence, which is voted while

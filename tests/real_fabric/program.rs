@@ -34,7 +34,7 @@ impl Agent {
             .environment("CC_SERVER_LAUNCH_FROM_AGENT", "false")
             .environment("CC_SERVER_ADDRESS", server)
             .environment("CHECKPOINT_DIR", checkpoints(network, organization));
-        for (name, value) in identity(organization) {
+        for (name, value) in identity(organization).into_iter().chain(orderer(organization)) {
             process.environment(name, value);
         }
         health.release();
@@ -56,6 +56,16 @@ impl Agent {
     /// Kills it as a crash would.
     pub fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// Everything that it has logged so far.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+
+    /// Whether it says that it is healthy.
+    pub fn is_healthy(&self) -> bool {
+        crate::network::http_get(self.health.address(), "/healthz").is_ok()
     }
 
     /// How much memory it has in use, in KiB.
@@ -90,7 +100,7 @@ pub fn proposal(organization: &Organization, arguments: &[&str]) -> Result<Strin
 /// Runs `opssc-agent …` as an organization's administrator; yields what it printed.
 pub fn command(organization: &Organization, arguments: &[&str]) -> Result<String, String> {
     let mut command = Command::new(PROGRAM);
-    command.args(arguments).env_clear().envs(identity(organization));
+    command.args(arguments).env_clear().envs(identity(organization)).envs(orderer(organization));
     process::run(&mut command)
 }
 
@@ -102,6 +112,17 @@ fn identity(organization: &Organization) -> [(&'static str, PathBuf); 5] {
         ("ADMIN_KEY", organization.admin_key()),
         ("MSP_CONFIG_PATH", organization.admin_msp()),
         ("CONNECTION_PROFILE", organization.connection_profile.clone()),
+    ]
+}
+
+/// How its own orderers are administered.
+fn orderer(organization: &Organization) -> [(&'static str, PathBuf); 4] {
+    let endpoints: Vec<_> = organization.orderers.iter().map(|orderer| orderer.admin.to_string()).collect();
+    [
+        ("ORDERER_ADMIN_ENDPOINTS", PathBuf::from(endpoints.join(","))),
+        ("ORDERER_ADMIN_TLS_CA", organization.tls_ca()),
+        ("ORDERER_ADMIN_TLS_CERT", organization.admin_tls_certificate()),
+        ("ORDERER_ADMIN_TLS_KEY", organization.admin_tls_key()),
     ]
 }
 

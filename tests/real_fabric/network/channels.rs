@@ -1,8 +1,11 @@
-//! Genesis blocks of the channels, by configtxgen.
+//! Genesis blocks of the channels, by configtxgen, or the transactions by which a system channel makes them.
 //!
-//! Anchor peers stand in the genesis block, so nobody has to send an update for gossip to cross organizations.
+//! Anchor peers stand in the genesis block, so nobody has to send an update for gossip to cross organizations. A system
+//! channel leaves them out; there each organization adds its own.
 
 use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::{Map, Value, json};
 
@@ -10,28 +13,63 @@ use super::binaries::Binaries;
 use super::layout::{Layout, Node as _, Orderer, Organization};
 use super::{Consensus, process};
 
-const PROFILE: &str = "Channel";
+/// The channel of orderers that have one.
+pub const SYSTEM_CHANNEL: &str = "system-channel";
 
-/// Makes the genesis block of every channel.
+const PROFILE: &str = "Channel";
+const SYSTEM_PROFILE: &str = "SystemChannel";
+const CONSORTIUM: &str = "SampleConsortium";
+
+/// Makes the genesis block of every channel, or of the system channel alone.
 pub fn generate(binaries: &Binaries, layout: &Layout) {
     let folder = layout.directory.join("channels");
     process::write_yaml(&folder.join("configtx.yaml"), &configtx(layout));
+    if layout.options.system_channel {
+        let mut command = configtxgen(binaries, layout, SYSTEM_PROFILE, SYSTEM_CHANNEL);
+        command.arg("-outputBlock").arg(layout.genesis_block(SYSTEM_CHANNEL));
+        process::run(&mut command).unwrap_or_else(|error| panic!("genesis block of {SYSTEM_CHANNEL}: {error}"));
+        return;
+    }
     for channel in &layout.options.channels {
         genesis_block(binaries, layout, channel);
     }
     assert!(fs::read_dir(&folder).is_ok_and(|files| files.count() > layout.options.channels.len()));
 }
 
-/// Makes one genesis block, once the others were made.
-pub fn genesis_block(binaries: &Binaries, layout: &Layout, channel: &str) {
+/// The transaction by which a system channel makes a channel, in a file.
+pub fn creation(binaries: &Binaries, layout: &Layout, channel: &str) -> PathBuf {
+    let file = layout.directory.join("channels").join(format!("{channel}.tx"));
+    let mut command = configtxgen(binaries, layout, PROFILE, channel);
+    command.arg("-outputCreateChannelTx").arg(&file);
+    process::run(&mut command).unwrap_or_else(|error| panic!("creation of {channel}: {error}"));
+    file
+}
+
+/// The update by which an organization adds its anchor peers to a channel, in a file.
+pub fn anchor_peers(binaries: &Binaries, layout: &Layout, channel: &str, organization: &Organization) -> PathBuf {
+    let file = layout.directory.join("channels").join(format!("{channel}.{}.tx", organization.name));
+    let mut command = configtxgen(binaries, layout, PROFILE, channel);
+    command.args(["-asOrg", organization.msp_id.as_str(), "-outputAnchorPeersUpdate"]).arg(&file);
+    process::run(&mut command).unwrap_or_else(|error| panic!("anchor peers in {channel}: {error}"));
+    file
+}
+
+fn configtxgen(binaries: &Binaries, layout: &Layout, profile: &str, channel: &str) -> Command {
     let mut command = binaries.command("configtxgen");
     command.arg("-configPath").arg(layout.directory.join("channels"));
-    command.args(["-profile", PROFILE, "-channelID", channel, "-outputBlock"]).arg(layout.genesis_block(channel));
+    command.args(["-profile", profile, "-channelID", channel]);
+    command
+}
+
+/// Makes one genesis block, once the others were made.
+pub fn genesis_block(binaries: &Binaries, layout: &Layout, channel: &str) {
+    let mut command = configtxgen(binaries, layout, PROFILE, channel);
+    command.arg("-outputBlock").arg(layout.genesis_block(channel));
     process::run(&mut command).unwrap_or_else(|error| panic!("genesis block of {channel}: {error}"));
 }
 
 fn configtx(layout: &Layout) -> Value {
-    let members: Vec<_> = layout.organizations.iter().map(organization).collect();
+    let members: Vec<_> = layout.members().iter().map(organization).collect();
     let batch_timeout = format!("{}ms", layout.options.batch_timeout.as_millis());
     let mut orderer = json!({
         "BatchTimeout": batch_timeout,
@@ -53,14 +91,16 @@ fn configtx(layout: &Layout) -> Value {
     for (key, value) in consensus {
         orderer[key] = value;
     }
-    json!({"Profiles": {PROFILE: {
+    let mut profile = json!({
         "Policies": {
             "Readers": implicit("ANY Readers"),
             "Writers": implicit("ANY Writers"),
             "Admins": implicit("MAJORITY Admins"),
         },
         "Capabilities": {channel_capability: true},
-        "Application": {
+    });
+    let mut system = profile.clone();
+    profile["Application"] = json!({
             "Organizations": members,
             "Policies": {
                 "Readers": implicit("ANY Readers"),
@@ -70,13 +110,19 @@ fn configtx(layout: &Layout) -> Value {
                 "Endorsement": implicit("MAJORITY Endorsement"),
             },
             "Capabilities": {"V2_5": true},
-        },
-        "Orderer": orderer,
-    }}})
+    });
+    if layout.options.system_channel {
+        profile["Consortium"] = json!(CONSORTIUM);
+        system["Consortiums"] = json!({CONSORTIUM: {"Organizations": members}});
+        system["Orderer"] = orderer;
+        return json!({"Profiles": {PROFILE: profile, SYSTEM_PROFILE: system}});
+    }
+    profile["Orderer"] = orderer;
+    json!({"Profiles": {PROFILE: profile}})
 }
 
 fn raft(layout: &Layout) -> Vec<(&'static str, Value)> {
-    let consenters: Vec<_> = layout.orderers().map(|(_, orderer)| consenter(orderer)).collect();
+    let consenters: Vec<_> = layout.member_orderers().map(|(_, orderer)| consenter(orderer)).collect();
     let options = json!({
         "TickInterval": "100ms",
         "ElectionTick": 10,
@@ -89,7 +135,7 @@ fn raft(layout: &Layout) -> Vec<(&'static str, Value)> {
 
 /// With timeouts so short that a leader that is gone is missed within seconds.
 fn bft(layout: &Layout) -> Vec<(&'static str, Value)> {
-    let consenters = (1..).zip(layout.orderers()).map(|(number, (organization, orderer))| {
+    let consenters = (1..).zip(layout.member_orderers()).map(|(number, (organization, orderer))| {
         let mut consenter = consenter(orderer);
         consenter["ID"] = json!(number);
         consenter["MSPID"] = json!(organization.msp_id);
@@ -115,7 +161,7 @@ fn bft(layout: &Layout) -> Vec<(&'static str, Value)> {
     vec![("OrdererType", json!("BFT")), ("ConsenterMapping", consenters.collect()), ("SmartBFT", options)]
 }
 
-fn consenter(orderer: &Orderer) -> Value {
+pub fn consenter(orderer: &Orderer) -> Value {
     json!({
         "Host": "127.0.0.1",
         "Port": orderer.endpoint.number(),
@@ -124,7 +170,7 @@ fn consenter(orderer: &Orderer) -> Value {
     })
 }
 
-fn organization(organization: &Organization) -> Value {
+pub fn organization(organization: &Organization) -> Value {
     let anchor = &organization.peers[0].endpoint;
     let orderers: Vec<_> = organization.orderers.iter().map(|orderer| orderer.endpoint.to_string()).collect();
     json!({

@@ -26,7 +26,7 @@ impl Network {
     pub fn deploy(&self, channel: &str, chaincode: &str, package: &[u8], package_id: &str) {
         self.install(package, package_id).unwrap_or_else(|error| panic!("install: {error}"));
         let definition = ["--channelID", channel, "--name", chaincode, "--version", "1", "--sequence", "1"];
-        for organization in self.organizations() {
+        for organization in self.members() {
             let mut approve = self.peer_command(organization, &organization.peers[0]);
             approve.args(["lifecycle", "chaincode", "approveformyorg", "--package-id", package_id]).args(definition);
             order_through(&mut approve, organization);
@@ -44,7 +44,7 @@ impl Network {
     pub fn install(&self, package: &[u8], package_id: &str) -> Result<(), String> {
         let file = self.layout.directory.join("chaincode.tar.gz");
         fs::write(&file, package).expect("a package file");
-        for (organization, peer) in self.layout.peers() {
+        for (organization, peer) in self.layout.member_peers() {
             let mut install = self.peer_command(organization, peer);
             install.args(["lifecycle", "chaincode", "install"]).arg(&file);
             let shown = process::run(&mut install)?;
@@ -81,7 +81,7 @@ impl Network {
     }
 
     fn endorse_everywhere(&self, command: &mut Command) {
-        for organization in self.organizations() {
+        for organization in self.members() {
             let peer = &organization.peers[0];
             command.arg("--peerAddresses").arg(peer.endpoint.to_string());
             command.arg("--tlsRootCertFiles").arg(peer.tls_ca());
@@ -89,7 +89,7 @@ impl Network {
     }
 }
 
-fn order_through(command: &mut Command, organization: &Organization) {
+pub(super) fn order_through(command: &mut Command, organization: &Organization) {
     let orderer = organization.orderer();
     command.arg("--orderer").arg(orderer.endpoint.to_string()).arg("--tls").arg("--cafile").arg(orderer.tls_ca());
 }

@@ -56,9 +56,33 @@ pub struct Orderer {
 
 impl Layout {
     pub fn new(directory: &Path, options: Options) -> Self {
-        let organizations =
-            (1..=options.organizations).map(|number| Organization::new(directory, number, &options)).collect();
+        let all = options.organizations + options.guests;
+        let organizations = (1..=all).map(|number| Organization::new(directory, number, &options)).collect();
         Self { directory: directory.to_owned(), options, organizations }
+    }
+
+    /// The organizations that are in the channels.
+    pub fn members(&self) -> &[Organization] {
+        &self.organizations[..self.options.organizations]
+    }
+
+    /// The organizations whose authorities an organization's nodes know before any channel tells them: the members', and
+    /// its own.
+    pub fn known_to(&self, organization: &Organization) -> impl Iterator<Item = &Organization> {
+        let members = self.options.organizations;
+        let own = organization.msp_id.clone();
+        let all = self.organizations.iter().enumerate();
+        all.filter(move |(number, other)| *number < members || other.msp_id == own).map(|(_, other)| other)
+    }
+
+    pub fn member_peers(&self) -> impl Iterator<Item = (&Organization, &Peer)> {
+        let members = self.members().iter();
+        members.flat_map(|organization| organization.peers.iter().map(move |peer| (organization, peer)))
+    }
+
+    pub fn member_orderers(&self) -> impl Iterator<Item = (&Organization, &Orderer)> {
+        let members = self.members().iter();
+        members.flat_map(|organization| organization.orderers.iter().map(move |orderer| (organization, orderer)))
     }
 
     pub fn peers(&self) -> impl Iterator<Item = (&Organization, &Peer)> {

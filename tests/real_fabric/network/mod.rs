@@ -47,16 +47,20 @@ pub enum Consensus {
 /// What a network looks like.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many organizations.
+    /// How many organizations the channels have.
     pub organizations: usize,
+    /// How many there are besides, whose nodes run but are in no channel.
+    pub guests: usize,
     /// How many peers each of them has.
     pub peers_per_organization: usize,
     /// How many orderers each of them has.
     pub orderers_per_organization: usize,
     /// How they agree.
     pub consensus: Consensus,
-    /// The channels, joined by every organization.
+    /// The channels, joined by every organization but the guests.
     pub channels: Vec<String>,
+    /// Whether the orderers have a system channel, through which the channels are made. Before 3.0.
+    pub system_channel: bool,
     /// Whether the nodes ask their clients for TLS certificates.
     pub mutual_tls: bool,
     /// How long an orderer waits before it cuts a block that is not full.
@@ -67,10 +71,12 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             organizations: 2,
+            guests: 0,
             peers_per_organization: 1,
             orderers_per_organization: 1,
             consensus: Consensus::Raft,
             channels: vec!["ops-channel".to_owned(), "mychannel".to_owned()],
+            system_channel: false,
             mutual_tls: false,
             batch_timeout: Duration::from_millis(200),
         }
@@ -101,16 +107,52 @@ impl Network {
 
         let mut network = Self { processes: Vec::new(), layout, binaries: binaries.clone(), directory, _alone: alone };
         network.start_nodes();
-        network.create_channels();
+        if network.layout.options.system_channel {
+            network.create_channels_by_system_channel();
+        } else {
+            network.create_channels();
+        }
         network.join_peers();
         network.wait_for_membership();
         eprintln!("Fabric {} is up after {:.1} s", binaries.version(), begin.elapsed().as_secs_f32());
         network
     }
 
-    /// The organizations, in order.
+    /// The organizations, in order; guests come last.
     pub fn organizations(&self) -> &[Organization] {
         &self.layout.organizations
+    }
+
+    /// The organizations that are in the channels from the start.
+    pub fn members(&self) -> &[Organization] {
+        self.layout.members()
+    }
+
+    /// An organization as profiles of channels describe it, with the MSP's folder as seen from
+    /// [`directory`](Self::directory).
+    pub fn described(&self, organization: &Organization) -> serde_json::Value {
+        let mut described = channels::organization(organization);
+        described["MSPDir"] = serde_json::json!(self.inside(&organization.msp()));
+        described
+    }
+
+    /// The first orderer of an organization as profiles of consenters describe it.
+    pub fn consenter(&self, organization: &Organization) -> serde_json::Value {
+        let orderer = organization.orderer();
+        let mut described = channels::consenter(orderer);
+        for certificate in ["ClientTLSCert", "ServerTLSCert"] {
+            described[certificate] = serde_json::json!(self.inside(&orderer.tls_certificate()));
+        }
+        if self.layout.options.consensus == Consensus::Bft {
+            described["MSPID"] = serde_json::json!(organization.msp_id);
+            described["Identity"] = serde_json::json!(self.inside(&orderer.certificate()));
+        }
+        described
+    }
+
+    /// A path as seen from [`directory`](Self::directory).
+    fn inside(&self, path: &Path) -> std::path::PathBuf {
+        path.strip_prefix(self.directory()).expect("all files lie there").to_owned()
     }
 
     /// The channels, in order.
@@ -185,7 +227,7 @@ impl Network {
     /// Has every orderer take every channel, and waits until each serves it, which it does once it knows a leader.
     fn create_channels(&self) {
         for channel in self.channels() {
-            for (organization, orderer) in self.layout.orderers() {
+            for (organization, orderer) in self.layout.member_orderers() {
                 let block = self.layout.genesis_block(channel);
                 until(PATIENCE, &format!("{} takes {channel}", orderer.name), || {
                     let mut osnadmin = self.binaries.command("osnadmin");
@@ -198,10 +240,41 @@ impl Network {
                 });
             }
         }
+        self.wait_for_orderers();
+    }
+
+    fn wait_for_orderers(&self) {
         for channel in self.channels() {
-            for (organization, orderer) in self.layout.orderers() {
+            for (organization, orderer) in self.layout.member_orderers() {
                 let serves = format!("{} serves {channel}", orderer.name);
                 until(PATIENCE, &serves, || self.fetch_genesis_block(organization, orderer, channel));
+            }
+        }
+    }
+
+    /// Has the system channel make every channel, and each organization add its anchor peers.
+    fn create_channels_by_system_channel(&self) {
+        let organization = &self.layout.organizations[0];
+        for channel in self.channels() {
+            let creation = channels::creation(&self.binaries, &self.layout, channel);
+            until(PATIENCE, &format!("{channel} is made"), || {
+                let mut create = self.peer_command(organization, &organization.peers[0]);
+                create.args(["channel", "create", "-c", channel, "-f"]).arg(&creation);
+                create.arg("--outputBlock").arg(self.layout.genesis_block(channel));
+                commands::order_through(&mut create, organization);
+                process::run(&mut create).map(drop)
+            });
+        }
+        self.wait_for_orderers();
+        for channel in self.channels() {
+            for member in self.layout.members() {
+                let update = channels::anchor_peers(&self.binaries, &self.layout, channel, member);
+                until(PATIENCE, &format!("{} has anchor peers in {channel}", member.name), || {
+                    let mut add = self.peer_command(member, &member.peers[0]);
+                    add.args(["channel", "update", "-c", channel, "-f"]).arg(&update);
+                    commands::order_through(&mut add, member);
+                    process::run(&mut add).map(drop)
+                });
             }
         }
     }
@@ -220,7 +293,7 @@ impl Network {
 
     fn join_peers(&self) {
         for channel in self.channels() {
-            for (organization, peer) in self.layout.peers() {
+            for (organization, peer) in self.layout.member_peers() {
                 let mut join = self.peer_command(organization, peer);
                 join.args(["channel", "join", "-b"]).arg(self.layout.genesis_block(channel));
                 process::run(&mut join).unwrap_or_else(|error| panic!("{} joins {channel}: {error}", peer.name));
@@ -230,9 +303,9 @@ impl Network {
 
     /// Peers know each other on a channel once gossip has spread: the anchor peers stand in the genesis block.
     fn wait_for_membership(&self) {
-        let others = u64::try_from(self.layout.peers().count() - 1).expect("a small number");
+        let others = u64::try_from(self.layout.member_peers().count() - 1).expect("a small number");
         for channel in self.channels() {
-            for (_, peer) in self.layout.peers() {
+            for (_, peer) in self.layout.member_peers() {
                 until(PATIENCE, &format!("{} sees {others} peers on {channel}", peer.name), || {
                     let metrics = poll::http_get(peer.operations.address(), "/metrics")?;
                     match poll::gauge(&metrics, "gossip_membership_total_peers_known", channel) {

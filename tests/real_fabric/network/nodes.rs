@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::binaries::Binaries;
+use super::channels::SYSTEM_CHANNEL;
 use super::layout::{Layout, Node, Orderer, Organization, Peer};
 use super::process::write_yaml;
 
@@ -48,7 +49,7 @@ fn core(binaries: &Binaries, layout: &Layout, organization: &Organization, peer:
                 "key": {"file": peer.tls_key()},
                 "rootcert": {"file": peer.tls_ca()},
                 "clientAuthRequired": layout.options.mutual_tls,
-                "clientRootCAs": {"files": tls_roots(layout)},
+                "clientRootCAs": {"files": tls_roots(layout, organization)},
             },
             "keepalive": {"minInterval": "60s"},
             "authentication": {"timewindow": "15m"},
@@ -147,7 +148,8 @@ fn gossip(organization: &Organization, endpoint: &str) -> Value {
 
 fn orderer_settings(layout: &Layout, organization: &Organization, orderer: &Orderer) -> Value {
     let data = orderer.directory.join("data");
-    let roots = tls_roots(layout);
+    let roots = tls_roots(layout, organization);
+    let first_block = layout.options.system_channel.then(|| layout.genesis_block(SYSTEM_CHANNEL));
     json!({
         "General": {
             "ListenAddress": orderer.endpoint.address().ip(),
@@ -162,7 +164,8 @@ fn orderer_settings(layout: &Layout, organization: &Organization, orderer: &Orde
                 "ClientPrivateKey": orderer.tls_key(),
                 "RootCAs": roots,
             },
-            "BootstrapMethod": "none",
+            "BootstrapMethod": if first_block.is_some() { "file" } else { "none" },
+            "BootstrapFile": first_block,
             "LocalMSPDir": orderer.msp(),
             "LocalMSPID": organization.msp_id,
             "BCCSP": bccsp(),
@@ -191,9 +194,9 @@ fn server_tls(orderer: &Orderer, client_authentication: bool, client_roots: &Val
     })
 }
 
-/// The authorities behind the TLS certificates of all organizations.
-fn tls_roots(layout: &Layout) -> Vec<std::path::PathBuf> {
-    layout.organizations.iter().map(Organization::tls_ca).collect()
+/// The authorities behind the TLS certificates of those that an organization's nodes know of.
+fn tls_roots(layout: &Layout, organization: &Organization) -> Vec<std::path::PathBuf> {
+    layout.known_to(organization).map(Organization::tls_ca).collect()
 }
 
 fn bccsp() -> Value {
@@ -203,7 +206,7 @@ fn bccsp() -> Value {
 /// The own peers, and every orderer with the own one first, reached as 127.0.0.1 under their host names.
 fn connection_profile(layout: &Layout, organization: &Organization) -> Value {
     let own_first = std::iter::once(organization)
-        .chain(layout.organizations.iter().filter(|other| other.msp_id != organization.msp_id));
+        .chain(layout.known_to(organization).filter(|other| other.msp_id != organization.msp_id));
     let orderers = own_first
         .flat_map(|owner| &owner.orderers)
         .map(|orderer| (orderer.name.clone(), endpoint(&orderer.name, &orderer.endpoint.to_string(), orderer)));

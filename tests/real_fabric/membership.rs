@@ -1,0 +1,221 @@
+//! Organizations that come into channels by votes, and leave them.
+//!
+//! Everything is done as people do it, by commands of the organization whose turn it is.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use opssc::opssc::calls::ChannelOps;
+use serde_json::{Value, json};
+
+use crate::consortium::{Consortium, OPS_CHANNEL, channel_name};
+use crate::network::{Binaries, Network, Options, Organization, until};
+use crate::program::{self, Agent};
+
+/// How long nodes may take to follow.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Where no chaincode server is ever dialled.
+pub const NO_SERVER: &str = "127.0.0.1:9";
+
+const CHANNEL: &str = "mychannel";
+
+/// Proposals of channels as people of a network make them.
+pub struct Council<'a> {
+    pub network: &'a Network,
+}
+
+impl Council<'_> {
+    /// Runs a command, which must succeed.
+    pub fn command(&self, organization: &Organization, arguments: &[&str]) -> String {
+        program::command(organization, arguments).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Writes a file and gives its path.
+    pub fn file(&self, name: &str, content: &Value) -> String {
+        let file = self.network.directory().join(name);
+        std::fs::write(&file, content.to_string()).expect("a file");
+        file.to_str().expect("a path").to_owned()
+    }
+
+    /// Proposes changes of a channel.
+    pub fn request(&self, by: &Organization, id: &str, channel: &str, operations: &Value) -> String {
+        let file = self.file(&format!("{id}.json"), operations);
+        self.command(by, &["proposal", "channel", "request", "--id", id, "-c", channel, "--operations", &file])
+    }
+
+    /// Signs a proposal; gives what was shown before.
+    pub fn vote(&self, by: &Organization, id: &str) -> String {
+        self.command(by, &["proposal", "channel", "vote", id, "--yes"])
+    }
+
+    /// Waits until a proposal is committed.
+    pub fn committed(&self, seen_by: &Organization, id: &str) {
+        self.command(seen_by, &["proposal", "channel", "watch", id, "--timeout", "60"]);
+    }
+
+    /// Changes of a channel by a proposal that the others agree to, in order.
+    pub fn change(&self, by: &Organization, voters: &[&Organization], id: &str, channel: &str, operations: &Value) {
+        self.request(by, id, channel, operations);
+        for voter in voters {
+            self.vote(voter, id);
+        }
+        self.committed(by, id);
+    }
+
+    /// The configuration of a channel in lines for people, as an organization gets it.
+    pub fn configuration(&self, seen_by: &Organization, channel: &str) -> String {
+        let block = self.config_block(seen_by, channel);
+        self.command(seen_by, &["configtx", "show", "--block", &block])
+    }
+
+    /// The newest configuration block of a channel, from the orderers, in a file.
+    pub fn config_block(&self, seen_by: &Organization, channel: &str) -> String {
+        let file = self.network.directory().join(format!("{channel}.{}.block", seen_by.name));
+        let file = file.to_str().expect("a path").to_owned();
+        self.command(seen_by, &["channel", "fetch", "config", &file, "-c", channel, "--from-orderers"]);
+        file
+    }
+
+    /// Has the own orderers of an organization join a channel as it is now.
+    pub fn join_orderers(&self, organization: &Organization, channel: &str) {
+        let block = self.config_block(organization, channel);
+        self.command(organization, &["orderer", "join", "-c", channel, "-b", &block]);
+    }
+
+    /// Waits until all own orderers of an organization have this part in a channel.
+    pub fn orderers_are(&self, organization: &Organization, channel: &str, relation: &str, status: &str) {
+        until(PATIENCE, &format!("orderers of {} are {relation} in {channel}, {status}", organization.name), || {
+            let list = program::command(organization, &["orderer", "list", "-c", channel, "--json"])?;
+            let parts: Vec<Value> = serde_json::from_str(&list).map_err(|error| format!("{error}: {list}"))?;
+            let is = |part: &Value| part["consensusRelation"] == relation && part["status"] == status;
+            if !parts.is_empty() && parts.iter().all(is) { Ok(()) } else { Err(list) }
+        });
+    }
+
+    /// Waits until all own peers of an organization are in a channel.
+    pub fn peers_are_in(&self, organization: &Organization, channel: &str) {
+        until(PATIENCE, &format!("peers of {} are in {channel}", organization.name), || {
+            let list = program::command(organization, &["channel", "list", "--json"])?;
+            let list: Vec<Value> = serde_json::from_str(&list).map_err(|error| format!("{error}: {list}"))?;
+            let joined = list.iter().filter(|part| part["channel"] == channel && part["height"].is_u64()).count();
+            if joined == organization.peers.len() { Ok(()) } else { Err(format!("{list:?}")) }
+        });
+    }
+}
+
+/// An organization, and its orderer among the consenters.
+pub fn addition(network: &Network, organization: &Organization) -> Value {
+    json!([
+        {"Command": "set-org", "Parameters":
+            {"OrgType": "Application|Orderer", "Org": network.described(organization)}},
+        {"Command": "set-consenter", "Parameters": {"Consenter": network.consenter(organization)}},
+    ])
+}
+
+pub fn consenter_removal(organization: &Organization) -> Value {
+    let address = organization.orderer().endpoint.to_string();
+    json!([{"Command": "remove-consenter", "Parameters": {"ConsenterAddress": address}}])
+}
+
+pub fn run(test: &str) {
+    let Some(binaries) = Binaries::from_environment(test) else { return };
+    let network = Network::start(&binaries, Options { guests: 1, ..Options::default() });
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut consortium = Consortium::connect(&network);
+    runtime.block_on(consortium.deploy_opssc(&network));
+    let [one, two, three] = network.organizations() else { panic!("three organizations") };
+    let mut agents = vec![Agent::start(&network, one, NO_SERVER), Agent::start(&network, two, NO_SERVER)];
+    let council = Council { network: &network };
+    let ledger = ChannelOps::new(
+        consortium.clients[0].channel(channel_name(OPS_CHANNEL)),
+        "channel-ops".parse().expect("a name"),
+    );
+    let members = |channel: &str| {
+        runtime.block_on(ledger.get_organizations_in_channel(channel)).expect("the members of a channel")
+    };
+
+    // The third organization comes into both channels, its orderer as a consenter.
+    for channel in [OPS_CHANNEL, CHANNEL] {
+        let id = format!("add-to-{channel}");
+        council.change(one, &[two], &id, channel, &addition(&network, three));
+        assert_eq!(members(channel), ["Org1MSP", "Org2MSP", "Org3MSP"]);
+        council.join_orderers(three, channel);
+        council.orderers_are(three, channel, "consenter", "active");
+    }
+    council.command(three, &["channel", "join", "-c", OPS_CHANNEL]);
+    runtime.block_on(consortium.welcome(&network, three));
+    agents.push(Agent::start(&network, three, NO_SERVER));
+    // Its agent finds out from the ledger where its peers belong.
+    council.peers_are_in(three, CHANNEL);
+
+    // Three vote: the newcomer's agent is the one that is asked to hand this in.
+    let settings = json!([
+        {"Command": "set-orderer", "Parameters": {"Orderer": {
+            "OrdererType": "etcdraft",
+            "BatchTimeout": "300ms",
+            "BatchSize": {"MaxMessageCount": 7, "AbsoluteMaxBytes": "90 MB", "PreferredMaxBytes": "400 KB"},
+            "EtcdRaftOptions": {"TickInterval": "100ms", "ElectionTick": 10, "HeartbeatTick": 1,
+                "MaxInflightBlocks": 5, "SnapshotIntervalSize": "16 MB"},
+            "Policies": {
+                "Readers": {"Type": "ImplicitMeta", "Rule": "ANY OrdererReaders"},
+                "Writers": {"Type": "ImplicitMeta", "Rule": "ANY OrdererWriters"},
+                "Admins": {"Type": "ImplicitMeta", "Rule": "MAJORITY Admins"},
+                "BlockValidation": {"Type": "ImplicitMeta", "Rule": "ANY OrdererWriters"},
+            },
+        }}},
+        {"Command": "set-channel", "Parameters": {"Channel": {
+            "Channel": {"Policies": {
+                "Readers": {"Type": "ImplicitMeta", "Rule": "ANY Readers"},
+                "Writers": {"Type": "ImplicitMeta", "Rule": "ANY Writers"},
+                "Admins": {"Type": "ImplicitMeta", "Rule": "MAJORITY Admins"},
+            }},
+            "Application": {"Policies": {
+            "Readers": {"Type": "ImplicitMeta", "Rule": "ANY Readers"},
+            "Writers": {"Type": "ImplicitMeta", "Rule": "ANY Writers"},
+            "Admins": {"Type": "ImplicitMeta", "Rule": "MAJORITY Admins"},
+            "Endorsement": {"Type": "ImplicitMeta", "Rule": "ANY Endorsement"},
+            "LifecycleEndorsement": {"Type": "ImplicitMeta", "Rule": "MAJORITY Endorsement"},
+        }}}}},
+    ]);
+    council.request(one, "settings", CHANNEL, &settings);
+    let shown = council.vote(three, "settings");
+    assert!(shown.contains("needs 2 of 3 Admins: have Org1MSP; missing"), "{shown}");
+    council.committed(two, "settings");
+    let config = runtime.block_on(consortium.clients[1].channel(channel_name(CHANNEL)).config());
+    assert_eq!(config.expect("a configuration").batch().max_messages, 7);
+    let seen = council.configuration(three, CHANNEL);
+    assert!(seen.contains("300ms") && seen.contains("ANY Endorsement"), "{seen}");
+    assert_eq!(members(CHANNEL), ["Org1MSP", "Org2MSP", "Org3MSP"], "a change of settings leaves the members alone");
+    let handed_in = agents[2].output();
+    assert!(handed_in.contains("is updated by block"), "{handed_in}");
+
+    // Its orderer leaves consensus, then the organization the channel.
+    council.change(two, &[three], "remove-consenter", CHANNEL, &consenter_removal(three));
+    council.command(three, &["orderer", "remove", "-c", CHANNEL]);
+    until(PATIENCE, "the orderer has left", || {
+        let list = program::command(three, &["orderer", "list", "--json"])?;
+        if list.contains(CHANNEL) { Err(list) } else { Ok(()) }
+    });
+    let removal = json!([
+        {"Command": "remove-org", "Parameters": {"OrgType": "Application|Orderer", "OrgName": three.msp_id}},
+    ]);
+    council.change(one, &[two], "remove-org", CHANNEL, &removal);
+    assert_eq!(members(CHANNEL), ["Org1MSP", "Org2MSP"]);
+    let seen = council.configuration(one, CHANNEL);
+    assert!(!seen.contains("Org3MSP"), "{seen}");
+    assert_eq!(members(OPS_CHANNEL).len(), 3, "it stays in the other channel");
+
+    // An orderer leaves the ops channel, and all three go on there.
+    council.change(three, &[one], "shrink", OPS_CHANNEL, &consenter_removal(two));
+    council.command(two, &["orderer", "remove", "-c", OPS_CHANNEL]);
+    let acls = json!([{"Command": "set-acls", "Parameters":
+        {"ACLs": {"qscc/GetChainInfo": "/Channel/Application/Readers"}}}]);
+    council.change(two, &[three], "acls", OPS_CHANNEL, &acls);
+    assert_eq!(members(OPS_CHANNEL).len(), 3);
+    let mut report = String::new();
+    for agent in &agents {
+        let _ = write!(report, "{} ", agent.is_healthy());
+    }
+    assert_eq!(report, "true true true ");
+}
