@@ -13,7 +13,7 @@ use crate::client::participation::OrdererAdmin;
 use crate::client::{Channel, Client, UpdateError, Updated};
 use crate::fabric::config::update;
 use crate::opssc::calls::ChannelOps;
-use crate::opssc::channel_ops::{Proposal, Status};
+use crate::opssc::channel_ops::{ChannelType, Proposal, Status};
 use crate::runtime::CancellationToken;
 use crate::runtime::retry::Backoff;
 
@@ -171,8 +171,16 @@ impl Run<'_> {
     }
 
     async fn submit(&self, plan: &ChannelPlan) -> Result<Next, Trouble> {
-        let channel = self.operations.client.channel(plan.channel.clone());
-        let detail = match channel.submit_config_update(&plan.update).await {
+        let ChannelOperations { client, ledger, .. } = self.operations;
+        let channel = client.channel(plan.channel.clone());
+        let kind = ledger.get_channel_type(plan.channel.as_str()).await;
+        // No peer is in the orderers' own channel.
+        let submitted = match kind {
+            Ok(ChannelType::System) => client.submit_orderers_update(&plan.channel, &plan.update).await,
+            Err(error) if error.refusal().is_none() => return Err(Trouble::passing(text::chain(&error))),
+            _ => channel.submit_config_update(&plan.update).await,
+        };
+        let detail = match submitted {
             Ok(Updated::New { block }) => format!("{} is updated by block {block}", plan.channel),
             Ok(Updated::Already { block }) => format!("{} was updated by block {block} already", plan.channel),
             Err(error @ UpdateError::Refused(_)) => return Err(self.explained(plan, &channel, &error).await),

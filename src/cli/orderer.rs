@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::failure::{Exit, UsageError};
 use super::logging;
 use super::output;
 use super::settings::SettingFlags;
+use crate::agent;
 use crate::agent::text;
 use crate::client::channels::Joined;
 use crate::client::participation::{OrdererAdmin, Participation, ParticipationError};
@@ -53,9 +55,10 @@ pub(super) struct Join {
     /// The channel
     #[arg(short = 'c', long = "channel-id", value_name = "NAME")]
     channel: String,
-    /// The channel's first block or a later configuration block
+    /// The channel's first block or a later configuration block; unless given, the newest one is fetched from the orderers
+    /// of the connection profile
     #[arg(short = 'b', long = "config-block", value_name = "FILE")]
-    block: PathBuf,
+    block: Option<PathBuf>,
     #[command(flatten)]
     orderers: Orderers,
 }
@@ -123,9 +126,17 @@ fn channel_name(name: &str) -> Result<ChannelName, UsageError> {
 
 async fn join_all(join: &Join, environment: &dyn Fn(&str) -> Option<OsString>) -> anyhow::Result<Exit> {
     let channel = channel_name(&join.channel)?;
-    let block = std::fs::read(&join.block).with_context(|| format!("cannot read {}", join.block.display()))?;
+    let orderers = join.orderers.open(environment)?;
+    let block = match &join.block {
+        Some(file) => std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
+        None => {
+            let client = agent::connect(&join.orderers.flags.settings_of_command(environment)?)?;
+            let block = client.newest_config_block(&channel).await;
+            block.with_context(|| format!("the configuration of {channel} was not got"))?.encode_to_vec()
+        }
+    };
     let mut outcome = Outcome::default();
-    for orderer in join.orderers.open(environment)? {
+    for orderer in orderers {
         match orderer.ensure_joined(&channel, block.clone()).await {
             Ok((joined, part)) => {
                 let how = if joined == Joined::New { "joined" } else { "had joined" };

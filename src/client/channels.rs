@@ -149,6 +149,32 @@ impl Client {
         self.call(peer, None, &invocation, HeaderType::Config, JOIN).await.map(drop)
     }
 
+    /// Waits until an own peer has made the ledger of a channel from a snapshot, which may take long, and serves it. Gives
+    /// the channels that it is in, and was not in `before`: none where it failed, for which the peer's log has the reason.
+    ///
+    /// Cancel safety: a cancellation ends the wait.
+    ///
+    /// # Errors
+    /// [`ChannelError::Join`].
+    pub async fn joined_by_snapshot(
+        &self,
+        peer: &Peer,
+        before: &[ChannelName],
+    ) -> Result<Vec<ChannelName>, ChannelError> {
+        for wait in Backoff::new(Duration::from_millis(100), Duration::from_secs(2)) {
+            if self.snapshot_under_way(peer).await?.is_none() {
+                break;
+            }
+            tokio::time::sleep(wait).await;
+        }
+        let mut joined = self.joined_channels(peer).await?;
+        joined.retain(|channel| !before.contains(channel));
+        for channel in &joined {
+            self.served(peer, channel).await?;
+        }
+        Ok(joined)
+    }
+
     /// The folder of the snapshot from which an own peer is joining a channel just now.
     ///
     /// Cancel safety: a query has no effect.

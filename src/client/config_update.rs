@@ -15,6 +15,7 @@ use prost::Message as _;
 use tokio::time::Instant;
 
 use super::channel::{Channel, EvaluateError};
+use super::channels::ChannelError;
 use super::error::CallError;
 use super::events::Start;
 use super::gateway::{Client, nonce};
@@ -97,6 +98,9 @@ pub enum UpdateError {
     /// The own peers do not tell what is in force.
     #[error("own peers do not tell the configuration of the channel")]
     Look(#[from] EvaluateError),
+    /// The orderers do not tell what is in force, of a channel that no peer is in.
+    #[error("no orderer tells the configuration of the channel")]
+    Fetch(#[from] ChannelError),
     /// The envelope could not be signed.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -109,6 +113,7 @@ impl UpdateError {
             Self::Undecided { .. } => true,
             Self::NotOrdered(error) => error.is_retryable(),
             Self::Look(error) => error.is_retryable(),
+            Self::Fetch(error) => error.is_retryable(),
             Self::Malformed { .. }
             | Self::OtherChannel { .. }
             | Self::Exists { .. }
@@ -279,17 +284,17 @@ impl Client {
 }
 
 /// The channel that an update is for.
-fn named(update: &ConfigUpdateEnvelope) -> Result<String, UpdateError> {
+pub(super) fn named(update: &ConfigUpdateEnvelope) -> Result<String, UpdateError> {
     let decoded = ConfigUpdate::decode(update.config_update.clone());
     Ok(decoded.map_err(|error| UpdateError::Malformed { reason: error.to_string() })?.channel_id)
 }
 
-fn number(block: &Block) -> BlockNumber {
+pub(super) fn number(block: &Block) -> BlockNumber {
     block.header.as_ref().map_or(0, |header| header.number)
 }
 
 /// Whether a block brings this update into force.
-fn holds(block: &Block, update: &[u8]) -> bool {
+pub(super) fn holds(block: &Block, update: &[u8]) -> bool {
     last_update(block).is_some_and(|envelope| envelope.config_update == update)
 }
 

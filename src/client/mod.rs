@@ -22,6 +22,7 @@ pub mod lifecycle;
 mod members;
 pub mod net;
 mod node;
+mod orderers_update;
 pub mod participation;
 mod peer_gateway;
 pub mod profile;

@@ -10,6 +10,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no users: pub marks what a support module offers")]
 
 mod administration;
+mod by_hand;
 mod channels;
 mod consortium;
 mod flows;
@@ -17,7 +18,9 @@ mod membership;
 mod network;
 mod packages;
 mod program;
+mod proposals;
 mod rubbish;
+mod system_channel;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -159,6 +162,26 @@ fn orderers_are_administered() {
 #[test]
 fn organizations_come_and_go() {
     membership::run("organizations_come_and_go");
+}
+
+#[test]
+fn a_system_channel_makes_channels() {
+    system_channel::run("a_system_channel_makes_channels");
+}
+
+#[test]
+fn consenters_of_bft_come_and_go() {
+    by_hand::consenters("consenters_of_bft_come_and_go");
+}
+
+#[test]
+fn peers_join_from_snapshots() {
+    by_hand::snapshot("peers_join_from_snapshots");
+}
+
+#[test]
+fn channels_are_made_and_bad_updates_are_told() {
+    proposals::run("channels_are_made_and_bad_updates_are_told");
 }
 
 /// Two agents carry a chaincode from a proposal to an invocation, and then to its second sequence, which is voted while

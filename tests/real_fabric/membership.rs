@@ -79,8 +79,7 @@ impl Council<'_> {
 
     /// Has the own orderers of an organization join a channel as it is now.
     pub fn join_orderers(&self, organization: &Organization, channel: &str) {
-        let block = self.config_block(organization, channel);
-        self.command(organization, &["orderer", "join", "-c", channel, "-b", &block]);
+        self.command(organization, &["orderer", "join", "-c", channel]);
     }
 
     /// Waits until all own orderers of an organization have this part in a channel.

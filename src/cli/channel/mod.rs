@@ -1,5 +1,6 @@
 //! `opssc-agent channel …`: the own peers' channels, their blocks and their configuration.
 
+mod register;
 mod update;
 
 use std::ffi::OsString;
@@ -24,6 +25,7 @@ use crate::fabric::block::Block as Decoded;
 use crate::fabric::names::{ChannelName, MspId};
 use crate::pb::common::Block;
 
+use self::register::{Register, Registered};
 use self::update::Update;
 
 /// What to do with channels.
@@ -39,6 +41,10 @@ pub(super) enum ChannelCommand {
     Info(Info),
     /// Hand in a configuration update and wait until an own peer has it
     Update(Update),
+    /// Enter a channel into the books of the ops channel, or change what they say of it
+    Register(Register),
+    /// List the channels in the books of the ops channel
+    Registered(Registered),
 }
 
 /// Which own peers.
@@ -61,6 +67,9 @@ pub(super) struct Join {
     /// A folder on the peer's own machine with a snapshot to join from
     #[arg(long, visible_alias = "snapshotpath", value_name = "FOLDER", conflicts_with = "channel")]
     snapshot: Option<String>,
+    /// Do not wait for the end of joining from a snapshot
+    #[arg(long, requires = "snapshot")]
+    no_wait: bool,
     #[command(flatten)]
     peers: Peers,
     #[command(flatten)]
@@ -129,6 +138,8 @@ pub(super) fn run(command: &ChannelCommand, environment: &dyn Fn(&str) -> Option
             ChannelCommand::Fetch(fetch) => fetch_one(fetch, environment).await,
             ChannelCommand::Info(info) => show(info, environment).await,
             ChannelCommand::Update(update) => update::run(update, environment).await,
+            ChannelCommand::Register(channel) => register::register(channel, environment).await,
+            ChannelCommand::Registered(list) => register::registered(list, environment).await,
         }
     })
 }
@@ -162,7 +173,7 @@ async fn join_all(join: &Join, environment: &dyn Fn(&str) -> Option<OsString>) -
     let client = open(&join.flags, environment)?;
     let peers = join.peers.of(&client)?;
     if let Some(folder) = &join.snapshot {
-        return join_by_snapshot(&client, &peers, folder).await;
+        return join_by_snapshot(&client, &peers, folder, !join.no_wait).await;
     }
     let block = match (&join.block, &join.channel) {
         (Some(file), _) => {
@@ -188,11 +199,16 @@ async fn join_all(join: &Join, environment: &dyn Fn(&str) -> Option<OsString>) -
     Ok(exit)
 }
 
-async fn join_by_snapshot(client: &Client, peers: &[&Peer], folder: &str) -> anyhow::Result<Exit> {
+async fn join_by_snapshot(client: &Client, peers: &[&Peer], folder: &str, wait: bool) -> anyhow::Result<Exit> {
     let mut exit = Exit::Done;
     for peer in peers {
+        let before = client.joined_channels(peer).await.with_context(|| format!("{} is not asked", peer.name()))?;
         match client.join_by_snapshot(peer, folder).await {
-            Ok(()) => output::say(&format!("{} is joining from {folder}: see `channel list`", peer.name())),
+            Ok(()) if !wait => output::say(&format!("{} is joining from {folder}: see `channel list`", peer.name())),
+            Ok(()) => {
+                output::say(&format!("{} is joining from {folder}", peer.name()));
+                exit = followed(client, peer, &before).await.unwrap_or(exit);
+            }
             Err(error) => {
                 output::say(&format!("{}: {}", peer.name(), text::chain(&error)));
                 exit = Exit::Failed;
@@ -200,6 +216,25 @@ async fn join_by_snapshot(client: &Client, peers: &[&Peer], folder: &str) -> any
         }
     }
     Ok(exit)
+}
+
+/// Waits for the end of joining from a snapshot. How it failed, if it did.
+async fn followed(client: &Client, peer: &Peer, before: &[ChannelName]) -> Option<Exit> {
+    match client.joined_by_snapshot(peer, before).await {
+        Ok(joined) if joined.is_empty() => {
+            output::say(&format!("{} has not joined: its log tells why", peer.name()));
+            Some(Exit::Failed)
+        }
+        Ok(joined) => {
+            let joined: Vec<String> = joined.iter().map(ToString::to_string).collect();
+            output::say(&format!("{} joined {}", peer.name(), joined.join(", ")));
+            None
+        }
+        Err(error) => {
+            output::say(&format!("{}: {}", peer.name(), text::chain(&error)));
+            Some(Exit::Unknown)
+        }
+    }
 }
 
 async fn show_all(list: &List, environment: &dyn Fn(&str) -> Option<OsString>) -> anyhow::Result<Exit> {

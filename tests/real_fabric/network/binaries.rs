@@ -61,11 +61,16 @@ impl Binaries {
     /// Whether they are of Fabric 3, and so have `what`; if not, `test` says that it was skipped.
     pub fn have_3(&self, test: &str, what: &str) -> bool {
         let version = self.version();
-        let had = !version.trim_start_matches('v').starts_with("2.");
+        let had = self.is_3();
         if !had {
             let _ = writeln!(std::io::stderr(), "{test}: {what} skipped, Fabric {version} does not have that");
         }
         had
+    }
+
+    /// Whether they are of Fabric 3.
+    pub fn is_3(&self) -> bool {
+        !self.version().trim_start_matches('v').starts_with("2.")
     }
 
     /// The version that the peer states.

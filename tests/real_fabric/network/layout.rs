@@ -76,8 +76,9 @@ impl Layout {
     }
 
     pub fn member_peers(&self) -> impl Iterator<Item = (&Organization, &Peer)> {
+        let joined = self.options.peers_per_organization - self.options.late_peers;
         let members = self.members().iter();
-        members.flat_map(|organization| organization.peers.iter().map(move |peer| (organization, peer)))
+        members.flat_map(move |member| member.peers[..joined].iter().map(move |peer| (member, peer)))
     }
 
     pub fn member_orderers(&self) -> impl Iterator<Item = (&Organization, &Orderer)> {

@@ -19,6 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use binaries::Binaries;
+pub use channels::SYSTEM_CHANNEL;
 pub use layout::Organization;
 use layout::{Layout, Node as _, Orderer};
 pub use poll::{http_get, until};
@@ -53,6 +54,8 @@ pub struct Options {
     pub guests: usize,
     /// How many peers each of them has.
     pub peers_per_organization: usize,
+    /// How many of them are in no channel.
+    pub late_peers: usize,
     /// How many orderers each of them has.
     pub orderers_per_organization: usize,
     /// How they agree.
@@ -73,6 +76,7 @@ impl Default for Options {
             organizations: 2,
             guests: 0,
             peers_per_organization: 1,
+            late_peers: 0,
             orderers_per_organization: 1,
             consensus: Consensus::Raft,
             channels: vec!["ops-channel".to_owned(), "mychannel".to_owned()],
@@ -148,6 +152,22 @@ impl Network {
             described["Identity"] = serde_json::json!(self.inside(&orderer.certificate()));
         }
         described
+    }
+
+    /// Has a peer make a snapshot of a channel as it is, and waits until it lies in the folder whose path this gives.
+    pub fn snapshot(&self, organization: &Organization, channel: &str) -> std::path::PathBuf {
+        let peer = &organization.peers[0];
+        let height = peer.height(channel);
+        let mut request = self.peer_command(organization, peer);
+        request.args(["snapshot", "submitrequest", "-c", channel, "-b", "0"]);
+        request.arg("--peerAddress").arg(peer.endpoint.to_string()).arg("--tlsRootCertFile").arg(peer.tls_ca());
+        process::run(&mut request).unwrap_or_else(|error| panic!("a snapshot of {channel}: {error}"));
+        let completed = peer.directory.join("data/snapshots/completed").join(channel);
+        let folder = completed.join((height - 1).to_string());
+        until(PATIENCE, &format!("{} has made a snapshot", peer.name), || {
+            if folder.is_dir() { Ok(()) } else { Err(format!("{} is missing", folder.display())) }
+        });
+        folder
     }
 
     /// A path as seen from [`directory`](Self::directory).

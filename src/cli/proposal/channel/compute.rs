@@ -14,6 +14,7 @@ use crate::fabric::config::tree::{Config, ConfigUpdate};
 use crate::fabric::config::update;
 use crate::fabric::names::ChannelName;
 use crate::opssc::channel_ops::Action;
+use crate::pb::common::Block;
 
 /// What a proposal asks for, and the profile from which it was made.
 pub(super) struct Computed {
@@ -63,9 +64,23 @@ async fn apply(
 
 /// The configuration of the channel as an own peer has it.
 pub(super) async fn current(session: &Session, channel: &ChannelName) -> anyhow::Result<Config> {
-    let block = session.client.channel(channel.clone()).config_block().await;
-    let block = block.with_context(|| format!("the configuration of {channel} was not got"))?;
-    Ok(Config::from_block(&block)?)
+    Ok(Config::from_block(&config_block(session, channel).await?)?)
+}
+
+/// The newest configuration block of the channel, from an own peer. No peer is in the orderers' own channel, and own
+/// peers may be in a channel later than their organization: there the orderers are asked.
+pub(super) async fn config_block(session: &Session, channel: &ChannelName) -> anyhow::Result<Block> {
+    let failed = match session.client.channel(channel.clone()).config_block().await {
+        Ok(block) => return Ok(block),
+        Err(error) => error,
+    };
+    match session.client.newest_config_block(channel).await {
+        Ok(block) => Ok(block),
+        Err(error) => {
+            let orderers = crate::agent::text::chain(&error);
+            Err(failed).with_context(|| format!("the configuration of {channel} was not got ({orderers})"))
+        }
+    }
 }
 
 /// A channel to make, of a profile.

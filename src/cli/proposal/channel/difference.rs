@@ -51,7 +51,8 @@ async fn described(
     if *action == Action::Create {
         return Ok(creation(update));
     }
-    let before = compute::current(session, channel).await?;
+    let block = compute::config_block(session, channel).await?;
+    let before = Config::from_block(&block)?;
     let decoded = ConfigUpdate::decode(update).context("the proposal's update is none")?;
     let group = before.channel_group.as_ref().context("the channel has no configuration")?;
     let mut lines = match apply(group, &decoded, channel.as_str(), |_| Ok(())) {
@@ -61,7 +62,7 @@ async fn described(
         }
         Err(error) => vec![format!("The channel does not take it as it is: {}", text::chain(&error))],
     };
-    let config = session.client.channel(channel.clone()).config().await?;
+    let config = ChannelConfig::from_block(&block)?;
     lines.extend(needed(&config, update, signatures));
     Ok(lines.join("\n"))
 }

@@ -18,6 +18,7 @@ use super::place::{Place, elements};
 use crate::fabric::config::tree::{Config, ConfigUpdate};
 use crate::fabric::config::{ChannelConfig, Share, SignedData};
 use crate::fabric::identity::Identity;
+use crate::fabric::policy::dsl;
 use crate::pb::common::{ConfigSignature, SignatureHeader};
 
 /// A policy that guards changes of an update, and how far its signatures satisfy it.
@@ -80,15 +81,25 @@ pub fn standing(
     let mut standings = Vec::new();
     for (policy, changes) in guards(config, &ConfigUpdate::decode(update)?)? {
         let verdict = config.policies().evaluate(&policy, &signers);
+        let lacking =
+            verdict.err().map(|error| in_words(config, &policy, &signers).unwrap_or_else(|| error.to_string()));
         standings.push(Standing {
-            satisfied: verdict.is_ok(),
+            satisfied: lacking.is_none(),
             share: config.policies().share(&policy, &signers),
-            lacking: verdict.err().map(|error| error.to_string()),
+            lacking,
             policy,
             changes,
         });
     }
     Ok(standings)
+}
+
+/// What a policy of signatures asks for, and who has signed.
+fn in_words(config: &ChannelConfig, policy: &str, signers: &[Identity]) -> Option<String> {
+    let wanted = dsl::print(config.policies().signature_policy(policy)?).ok()?;
+    let have: BTreeSet<&str> = signers.iter().map(|signer| signer.msp_id().as_str()).collect();
+    let have = if have.is_empty() { "nobody".to_owned() } else { have.into_iter().collect::<Vec<_>>().join(", ") };
+    Some(format!("needs {wanted}: have {have}"))
 }
 
 /// The policies that guard what exists and is changed, each with what it guards.

@@ -1,0 +1,89 @@
+//! Channels of orderers that have a system channel, before Fabric 3.0.
+
+use serde_json::json;
+
+use crate::consortium::Consortium;
+use crate::membership::{Council, NO_SERVER};
+use crate::network::{Binaries, Network, Options, SYSTEM_CHANNEL};
+use crate::program::Agent;
+
+const FRESH: &str = "fresh";
+
+pub fn run(test: &str) {
+    let Some(binaries) = Binaries::from_environment(test) else { return };
+    if binaries.is_3() {
+        eprintln!("{test} was skipped: Fabric {} has no system channel", binaries.version());
+        return;
+    }
+    let network = Network::start(&binaries, Options { organizations: 3, system_channel: true, ..Options::default() });
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut consortium = Consortium::connect(&network);
+    runtime.block_on(consortium.deploy_opssc(&network));
+    let [one, two, three] = network.organizations() else { panic!("three organizations") };
+    let agents = [one, two, three].map(|organization| Agent::start(&network, organization, NO_SERVER));
+    let council = Council { network: &network };
+    let members = "Org1MSP,Org2MSP,Org3MSP";
+    let register = ["channel", "register", "-c", SYSTEM_CHANNEL, "--type", "system", "--organizations", members];
+    council.command(one, &register);
+
+    // A channel of two of the three.
+    let implicit = |rule: &str| json!({"Type": "ImplicitMeta", "Rule": rule});
+    let profile = json!({
+        "Consortium": "SampleConsortium",
+        "Application": {
+            "Policies": {
+                "Readers": implicit("ANY Readers"),
+                "Writers": implicit("ANY Writers"),
+                "Admins": implicit("MAJORITY Admins"),
+                "Endorsement": implicit("MAJORITY Endorsement"),
+                "LifecycleEndorsement": implicit("MAJORITY Endorsement"),
+            },
+            "Capabilities": ["V2_5"],
+            "Organizations": ["Org1MSP", "Org2MSP"],
+        },
+    });
+    let profile = council.file("fresh.json", &profile);
+    let update = network.directory().join("fresh.update.pb");
+    let update = update.to_str().expect("a path");
+    let make = ["configtx", "create-channel", "--channel-id", FRESH, "--profile", &profile, "--output", update];
+    council.command(one, &make);
+    let request = ["proposal", "channel", "request", "--id", "new", "-c", FRESH, "--update", update, "--makes"];
+    council.command(one, &request);
+    let shown = council.vote(two, "new");
+    assert!(shown.contains("Org1MSP, Org2MSP"), "{shown}");
+    council.committed(three, "new");
+    for organization in [one, two] {
+        council.peers_are_in(organization, FRESH);
+        council.orderers_are(organization, FRESH, "consenter", "active");
+    }
+    let books = council.command(three, &["channel", "registered"]);
+    let line = books.lines().find(|line| line.starts_with(FRESH)).expect("the channel in the books");
+    assert!(line.contains("Org1MSP, Org2MSP") && !line.contains("Org3MSP"), "{books}");
+
+    // It takes an update, and so does the orderers' own channel, in which no peer is.
+    let acls = json!([{"Command": "set-acls", "Parameters":
+        {"ACLs": {"qscc/GetChainInfo": "/Channel/Application/Readers"}}}]);
+    council.change(two, &[one], "fresh-acls", FRESH, &acls);
+    let block = json!([{"Command": "set-orderer", "Parameters": {"Orderer": {
+        "OrdererType": "etcdraft",
+        "BatchTimeout": "150ms",
+        "BatchSize": {"MaxMessageCount": 9, "AbsoluteMaxBytes": "90 MB", "PreferredMaxBytes": "400 KB"},
+        "EtcdRaftOptions": {"TickInterval": "100ms", "ElectionTick": 10, "HeartbeatTick": 1,
+            "MaxInflightBlocks": 5, "SnapshotIntervalSize": "16 MB"},
+        "Policies": {
+            "Readers": implicit("ANY OrdererReaders"),
+            "Writers": implicit("ANY OrdererWriters"),
+            "Admins": implicit("MAJORITY Admins"),
+            "BlockValidation": implicit("ANY OrdererWriters"),
+        },
+    }}}]);
+    council.change(three, &[one], "system-settings", SYSTEM_CHANNEL, &block);
+    let seen = council.configuration(two, SYSTEM_CHANNEL);
+    assert!(seen.contains("150ms"), "{seen}");
+    let books = council.command(two, &["channel", "registered"]);
+    let line = books.lines().find(|line| line.starts_with(SYSTEM_CHANNEL)).expect("the channel in the books");
+    assert!(line.contains("Org1MSP, Org2MSP, Org3MSP"), "{books}");
+    for agent in &agents {
+        assert!(agent.is_healthy());
+    }
+}
