@@ -145,7 +145,7 @@ impl Client {
     /// # Errors
     /// [`CallError`]; the peer refuses while another snapshot is under way, and where it is in the channel already.
     pub async fn join_by_snapshot(&self, peer: &Peer, folder: &str) -> Result<(), CallError> {
-        let invocation = Invocation::new("cscc", "JoinBySnapshot").arg(folder.to_owned());
+        let invocation = Invocation::new("cscc", "JoinChainBySnapshot").arg(folder.to_owned());
         self.call(peer, None, &invocation, HeaderType::Config, JOIN).await.map(drop)
     }
 

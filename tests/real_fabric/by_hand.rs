@@ -17,7 +17,10 @@ fn update(council: &Council<'_>, id: &str, operations: &Value, signers: &[&Organ
     let profile = council.file(&format!("{id}.json"), operations);
     let update = at(&format!("{id}.update.pb"));
     let compute = ["configtx", "execute-multiple-ops", "--channel-id", CHANNEL, "--block", &block];
-    council.command(by, &[&compute[..], &["--profile", &profile, "--output", &update]].concat());
+    council.command(
+        by,
+        &[&compute[..], &["--profile", &profile, "--output-format", "delta", "--output", &update]].concat(),
+    );
     let mut signatures = serde_json::Map::new();
     for signer in signers {
         let file = at(&format!("{id}.{}.signature", signer.name));

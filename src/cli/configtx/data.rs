@@ -81,7 +81,7 @@ fn of_usage(error: json::JsonError) -> anyhow::Error {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Sign {
-    /// The update to sign
+    /// The update to sign, in an envelope or bare
     #[arg(long, aliases = ["configUpdate", "update"], value_name = "FILE")]
     config_update: PathBuf,
     /// The organization's MSP ID
@@ -113,7 +113,7 @@ impl Sign {
         if !signer.key_fits() {
             output::say("warning: the key is not the certificate's: no orderer will count this signature");
         }
-        let update = read(&self.config_update)?;
+        let update = signed_update(&read(&self.config_update)?).config_update;
         ConfigUpdate::decode(&update).context("this is no update")?;
         let signature = signer.sign(&update, nonce()?);
         write(&self.output, &signature.encode_to_vec())
@@ -180,7 +180,7 @@ impl Diff {
 }
 
 /// The update with its signatures, out of whatever holds it.
-fn signed_update(bytes: &[u8]) -> ConfigUpdateEnvelope {
+pub(in crate::cli) fn signed_update(bytes: &[u8]) -> ConfigUpdateEnvelope {
     let enveloped = Envelope::decode(bytes)
         .and_then(|envelope| Payload::decode(envelope.payload))
         .and_then(|payload| ConfigUpdateEnvelope::decode(payload.data))

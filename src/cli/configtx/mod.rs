@@ -3,7 +3,7 @@
 //! Flags and file forms are those of configtxlator and of the configtx CLI of fabric-opssc; channels without a system
 //! channel are created from a `configtx.yaml`.
 
-mod data;
+pub(in crate::cli) mod data;
 mod edit;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::Value;
 
+use super::super::super::configtx::data::signed_update;
 use super::super::super::failure::UsageError;
 use super::Session;
 use crate::fabric::config::edit::profile::parse;
@@ -95,9 +96,10 @@ pub(super) fn creation(channel: &ChannelName, named: &str) -> anyhow::Result<Com
     Ok(Computed { action: Action::Create, update: update.encode().to_vec(), profile: shown })
 }
 
-/// An update that was computed elsewhere, as it is.
+/// An update that was computed elsewhere, in an envelope or bare, as it is.
 pub(super) fn given(channel: &ChannelName, file: &Path, makes: bool) -> anyhow::Result<Computed> {
     let update = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let update = signed_update(&update).config_update;
     let decoded = ConfigUpdate::decode(&update)
         .map_err(|error| UsageError(format!("{} holds no configuration update: {error}", file.display())))?;
     if decoded.channel_id != channel.as_str() {
@@ -105,7 +107,7 @@ pub(super) fn given(channel: &ChannelName, file: &Path, makes: bool) -> anyhow::
         return Err(UsageError(format!("{} is for channel {named:?}", file.display())).into());
     }
     let action = if makes { Action::Create } else { Action::Update };
-    Ok(Computed { action, update, profile: Value::Null })
+    Ok(Computed { action, update: update.to_vec(), profile: Value::Null })
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {
