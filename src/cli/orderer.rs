@@ -127,13 +127,12 @@ fn channel_name(name: &str) -> Result<ChannelName, UsageError> {
 async fn join_all(join: &Join, environment: &dyn Fn(&str) -> Option<OsString>) -> anyhow::Result<Exit> {
     let channel = channel_name(&join.channel)?;
     let orderers = join.orderers.open(environment)?;
-    let block = match &join.block {
-        Some(file) => std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
-        None => {
-            let client = agent::connect(&join.orderers.flags.settings_of_command(environment)?)?;
-            let block = client.newest_config_block(&channel).await;
-            block.with_context(|| format!("the configuration of {channel} was not got"))?.encode_to_vec()
-        }
+    let block = if let Some(file) = &join.block {
+        std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?
+    } else {
+        let client = agent::connect(&join.orderers.flags.settings_of_command(environment)?)?;
+        let block = client.newest_config_block(&channel).await;
+        block.with_context(|| format!("the configuration of {channel} was not got"))?.encode_to_vec()
     };
     let mut outcome = Outcome::default();
     for orderer in orderers {

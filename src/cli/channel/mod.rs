@@ -222,7 +222,10 @@ async fn join_by_snapshot(client: &Client, peers: &[&Peer], folder: &str, wait: 
 async fn followed(client: &Client, peer: &Peer, before: &[ChannelName]) -> Option<Exit> {
     match client.joined_by_snapshot(peer, before).await {
         Ok(joined) if joined.is_empty() => {
-            output::say(&format!("{} has not joined: its log tells why", peer.name()));
+            let before: Vec<&str> = before.iter().map(ChannelName::as_str).collect();
+            let before = if before.is_empty() { "none".to_owned() } else { before.join(", ") };
+            let name = peer.name();
+            output::say(&format!("{name} has joined no channel from it (it was in {before}): its log tells why"));
             Some(Exit::Failed)
         }
         Ok(joined) => {

@@ -29,9 +29,13 @@ use crate::client::events::Start;
 use crate::client::{Channel, Client};
 use crate::opssc::calls::ChannelOps;
 use crate::opssc::channel_ops::{Proposal, Status};
+use crate::runtime::retry::Backoff;
 
 /// How often to look even though no block came: the peer that was asked may have been behind the one that told.
 const AGAIN: Duration = Duration::from_secs(2);
+
+/// How far a peer may be behind the one that told of a proposal.
+const BEHIND: Duration = Duration::from_secs(3);
 
 /// What to do with proposals to change or make a channel.
 #[derive(Debug, Subcommand)]
@@ -79,8 +83,22 @@ impl Session {
         Ok(Self { client, ops, ledger })
     }
 
+    /// A proposal. Whoever names it may have heard of it before the peer that is asked here: one that is not found is
+    /// looked for a little longer.
     async fn proposal(&self, id: &str) -> anyhow::Result<Proposal> {
-        self.ledger.get_proposal(id).await.with_context(|| format!("cannot read proposal {}", text::bounded(id, 80)))
+        let end = Instant::now() + BEHIND;
+        let mut waits = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+        loop {
+            let error = match self.ledger.get_proposal(id).await {
+                Ok(proposal) => return Ok(proposal),
+                Err(error) => error,
+            };
+            let wait = waits.next().filter(|wait| Instant::now() + *wait < end && error.refusal().is_some());
+            let Some(wait) = wait else {
+                return Err(error).with_context(|| format!("cannot read proposal {}", text::bounded(id, 80)));
+            };
+            tokio::time::sleep(wait).await;
+        }
     }
 
     /// The organization's signature over an update, as proposals carry it.
