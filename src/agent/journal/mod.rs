@@ -272,13 +272,12 @@ impl Journal {
         lock(&inner.waiting).push(Batch { changes, done });
         let turn = inner.turn.lock().await;
         // Whoever had the turn before may have written it along with its own.
-        let answer = match answer.try_recv() {
-            Ok(answer) => answer,
-            Err(_) => {
-                let writer = Arc::clone(inner);
-                blocking(move || writer.flush()).await;
-                answer.await.unwrap_or_else(|_| Err(JournalError::Closed { path: inner.path.clone() }))
-            }
+        let answer = if let Ok(answer) = answer.try_recv() {
+            answer
+        } else {
+            let writer = Arc::clone(inner);
+            blocking(move || writer.flush()).await;
+            answer.await.unwrap_or_else(|_| Err(JournalError::Closed { path: inner.path.clone() }))
         };
         drop(turn);
         answer

@@ -1,3 +1,5 @@
+//! What the journal keeps, and what it makes of files that are not whole.
+
 use super::*;
 
 fn record(proposal: &str, state: TaskState) -> Arc<TaskRecord> {
