@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::membership::{Council, PATIENCE};
+use crate::membership::{Council, PATIENCE, command, orderers_are, peers_are_in};
 use crate::network::{Binaries, Consensus, Network, Options, Organization, until};
 use crate::program;
 
@@ -17,26 +17,23 @@ fn update(council: &Council<'_>, id: &str, operations: &Value, signers: &[&Organ
     let profile = council.file(&format!("{id}.json"), operations);
     let update = at(&format!("{id}.update.pb"));
     let compute = ["configtx", "execute-multiple-ops", "--channel-id", CHANNEL, "--block", &block];
-    council.command(
-        by,
-        &[&compute[..], &["--profile", &profile, "--output-format", "delta", "--output", &update]].concat(),
-    );
+    command(by, &[&compute[..], &["--profile", &profile, "--output-format", "delta", "--output", &update]].concat());
     let mut signatures = serde_json::Map::new();
     for signer in signers {
         let file = at(&format!("{id}.{}.signature", signer.name));
         let (certificate, key) = (only_file(&signer.admin_certificate()), only_file(&signer.admin_key()));
         let sign = ["configtx", "sign", "--config-update", &update, "--msp-id", &signer.msp_id];
-        council.command(signer, &[&sign[..], &["--cert", &certificate, "--key", &key, "--output", &file]].concat());
+        command(signer, &[&sign[..], &["--cert", &certificate, "--key", &key, "--output", &file]].concat());
         signatures.insert(signer.msp_id.clone(), json!(base64(&file)));
     }
     let artifacts = json!({"configUpdate": base64(&update), "signatures": signatures});
     let artifacts = council.file(&format!("{id}.artifacts.json"), &artifacts);
     let envelope = at(&format!("{id}.envelope.pb"));
-    council.command(by, &["configtx", "create-envelope", "--profile", &artifacts, "--output", &envelope]);
+    command(by, &["configtx", "create-envelope", "--profile", &artifacts, "--output", &envelope]);
     let hand_in = ["channel", "update", "-c", CHANNEL, "-f", &envelope];
-    let said = council.command(by, &hand_in);
+    let said = command(by, &hand_in);
     assert!(said.contains("is updated (block"), "{said}");
-    let said = council.command(by, &hand_in);
+    let said = command(by, &hand_in);
     assert!(said.contains("had this update already (block"), "{said}");
 }
 
@@ -84,15 +81,15 @@ pub fn consenters(test: &str) {
         {"Command": "set-consenter", "Parameters": {"Consenter": absolute(&network, network.consenter(five))}},
     ]);
     update(&council, "addition", &addition, &[one, two, three]);
-    council.join_orderers(five, CHANNEL);
-    council.orderers_are(five, CHANNEL, "consenter", "active");
-    council.command(five, &["channel", "join", "-c", CHANNEL]);
-    council.peers_are_in(five, CHANNEL);
+    command(five, &["orderer", "join", "-c", CHANNEL]);
+    orderers_are(five, CHANNEL, "consenter", "active");
+    command(five, &["channel", "join", "-c", CHANNEL]);
+    peers_are_in(five, CHANNEL);
 
     let address = one.orderer().endpoint.to_string();
     let removal = json!([{"Command": "remove-consenter", "Parameters": {"ConsenterAddress": address}}]);
     update(&council, "removal", &removal, &[two, three, five]);
-    council.command(one, &["orderer", "remove", "-c", CHANNEL]);
+    command(one, &["orderer", "remove", "-c", CHANNEL]);
     until(PATIENCE, "the orderer has left", || {
         let list = program::command(one, &["orderer", "list", "--json"])?;
         if list.contains(CHANNEL) { Err(list) } else { Ok(()) }
@@ -122,9 +119,9 @@ pub fn snapshot(test: &str) {
     let folder = network.snapshot(one, CHANNEL);
     let folder = folder.to_str().expect("a path");
     let join = ["channel", "join", "--snapshot", folder, "--peer", &late.name];
-    let said = council.command(one, &join);
+    let said = command(one, &join);
     assert!(said.contains(&format!("{} joined {CHANNEL}", late.name)), "{said}");
-    council.peers_are_in(one, CHANNEL);
+    peers_are_in(one, CHANNEL);
     assert_eq!(late.height(CHANNEL), one.peers[0].height(CHANNEL));
     let again = program::command(one, &join).expect_err("it is in the channel");
     assert!(again.contains(&format!("has joined no channel from it (it was in {CHANNEL})")), "{again}");

@@ -26,11 +26,6 @@ pub struct Council<'a> {
 }
 
 impl Council<'_> {
-    /// Runs a command, which must succeed.
-    pub fn command(&self, organization: &Organization, arguments: &[&str]) -> String {
-        program::command(organization, arguments).unwrap_or_else(|error| panic!("{error}"))
-    }
-
     /// Writes a file and gives its path.
     pub fn file(&self, name: &str, content: &Value) -> String {
         let file = self.network.directory().join(name);
@@ -41,17 +36,17 @@ impl Council<'_> {
     /// Proposes changes of a channel.
     pub fn request(&self, by: &Organization, id: &str, channel: &str, operations: &Value) -> String {
         let file = self.file(&format!("{id}.json"), operations);
-        self.command(by, &["proposal", "channel", "request", "--id", id, "-c", channel, "--operations", &file])
+        command(by, &["proposal", "channel", "request", "--id", id, "-c", channel, "--operations", &file])
     }
 
     /// Signs a proposal; gives what was shown before.
     pub fn vote(&self, by: &Organization, id: &str) -> String {
-        self.command(by, &["proposal", "channel", "vote", id, "--yes"])
+        command(by, &["proposal", "channel", "vote", id, "--yes"])
     }
 
     /// Waits until a proposal is committed.
     pub fn committed(&self, seen_by: &Organization, id: &str) {
-        self.command(seen_by, &["proposal", "channel", "watch", id, "--timeout", "60"]);
+        command(seen_by, &["proposal", "channel", "watch", id, "--timeout", "60"]);
     }
 
     /// Changes of a channel by a proposal that the others agree to, in order.
@@ -66,41 +61,41 @@ impl Council<'_> {
     /// The configuration of a channel in lines for people, as an organization gets it.
     pub fn configuration(&self, seen_by: &Organization, channel: &str) -> String {
         let block = self.config_block(seen_by, channel);
-        self.command(seen_by, &["configtx", "show", "--block", &block])
+        command(seen_by, &["configtx", "show", "--block", &block])
     }
 
     /// The newest configuration block of a channel, from the orderers, in a file.
     pub fn config_block(&self, seen_by: &Organization, channel: &str) -> String {
         let file = self.network.directory().join(format!("{channel}.{}.block", seen_by.name));
         let file = file.to_str().expect("a path").to_owned();
-        self.command(seen_by, &["channel", "fetch", "config", &file, "-c", channel, "--from-orderers"]);
+        command(seen_by, &["channel", "fetch", "config", &file, "-c", channel, "--from-orderers"]);
         file
     }
+}
 
-    /// Has the own orderers of an organization join a channel as it is now.
-    pub fn join_orderers(&self, organization: &Organization, channel: &str) {
-        self.command(organization, &["orderer", "join", "-c", channel]);
-    }
+/// Runs a command, which must succeed.
+pub fn command(organization: &Organization, arguments: &[&str]) -> String {
+    program::command(organization, arguments).unwrap_or_else(|error| panic!("{error}"))
+}
 
-    /// Waits until all own orderers of an organization have this part in a channel.
-    pub fn orderers_are(&self, organization: &Organization, channel: &str, relation: &str, status: &str) {
-        until(PATIENCE, &format!("orderers of {} are {relation} in {channel}, {status}", organization.name), || {
-            let list = program::command(organization, &["orderer", "list", "-c", channel, "--json"])?;
-            let parts: Vec<Value> = serde_json::from_str(&list).map_err(|error| format!("{error}: {list}"))?;
-            let is = |part: &Value| part["consensusRelation"] == relation && part["status"] == status;
-            if !parts.is_empty() && parts.iter().all(is) { Ok(()) } else { Err(list) }
-        });
-    }
+/// Waits until all own orderers of an organization have this part in a channel.
+pub fn orderers_are(organization: &Organization, channel: &str, relation: &str, status: &str) {
+    until(PATIENCE, &format!("orderers of {} are {relation} in {channel}, {status}", organization.name), || {
+        let list = program::command(organization, &["orderer", "list", "-c", channel, "--json"])?;
+        let parts: Vec<Value> = serde_json::from_str(&list).map_err(|error| format!("{error}: {list}"))?;
+        let is = |part: &Value| part["consensusRelation"] == relation && part["status"] == status;
+        if !parts.is_empty() && parts.iter().all(is) { Ok(()) } else { Err(list) }
+    });
+}
 
-    /// Waits until all own peers of an organization are in a channel.
-    pub fn peers_are_in(&self, organization: &Organization, channel: &str) {
-        until(PATIENCE, &format!("peers of {} are in {channel}", organization.name), || {
-            let list = program::command(organization, &["channel", "list", "--json"])?;
-            let list: Vec<Value> = serde_json::from_str(&list).map_err(|error| format!("{error}: {list}"))?;
-            let joined = list.iter().filter(|part| part["channel"] == channel && part["height"].is_u64()).count();
-            if joined == organization.peers.len() { Ok(()) } else { Err(format!("{list:?}")) }
-        });
-    }
+/// Waits until all own peers of an organization are in a channel.
+pub fn peers_are_in(organization: &Organization, channel: &str) {
+    until(PATIENCE, &format!("peers of {} are in {channel}", organization.name), || {
+        let list = program::command(organization, &["channel", "list", "--json"])?;
+        let list: Vec<Value> = serde_json::from_str(&list).map_err(|error| format!("{error}: {list}"))?;
+        let joined = list.iter().filter(|part| part["channel"] == channel && part["height"].is_u64()).count();
+        if joined == organization.peers.len() { Ok(()) } else { Err(format!("{list:?}")) }
+    });
 }
 
 /// An organization, and its orderer among the consenters.
@@ -139,14 +134,14 @@ pub fn run(test: &str) {
         let id = format!("add-to-{channel}");
         council.change(one, &[two], &id, channel, &addition(&network, three));
         assert_eq!(members(channel), ["Org1MSP", "Org2MSP", "Org3MSP"]);
-        council.join_orderers(three, channel);
-        council.orderers_are(three, channel, "consenter", "active");
+        command(three, &["orderer", "join", "-c", channel]);
+        orderers_are(three, channel, "consenter", "active");
     }
-    council.command(three, &["channel", "join", "-c", OPS_CHANNEL]);
+    command(three, &["channel", "join", "-c", OPS_CHANNEL]);
     runtime.block_on(consortium.welcome(&network, three));
     agents.push(Agent::start(&network, three, NO_SERVER));
     // Its agent finds out from the ledger where its peers belong.
-    council.peers_are_in(three, CHANNEL);
+    peers_are_in(three, CHANNEL);
 
     // Three vote: the newcomer's agent is the one that is asked to hand this in.
     let settings = json!([
@@ -191,7 +186,7 @@ pub fn run(test: &str) {
 
     // Its orderer leaves consensus, then the organization the channel.
     council.change(two, &[three], "remove-consenter", CHANNEL, &consenter_removal(three));
-    council.command(three, &["orderer", "remove", "-c", CHANNEL]);
+    command(three, &["orderer", "remove", "-c", CHANNEL]);
     until(PATIENCE, "the orderer has left", || {
         let list = program::command(three, &["orderer", "list", "--json"])?;
         if list.contains(CHANNEL) { Err(list) } else { Ok(()) }
@@ -207,7 +202,7 @@ pub fn run(test: &str) {
 
     // An orderer leaves the ops channel, and all three go on there.
     council.change(three, &[one], "shrink", OPS_CHANNEL, &consenter_removal(two));
-    council.command(two, &["orderer", "remove", "-c", OPS_CHANNEL]);
+    command(two, &["orderer", "remove", "-c", OPS_CHANNEL]);
     let acls = json!([{"Command": "set-acls", "Parameters":
         {"ACLs": {"qscc/GetChainInfo": "/Channel/Application/Readers"}}}]);
     council.change(two, &[three], "acls", OPS_CHANNEL, &acls);

@@ -11,7 +11,7 @@ use prost::Message as _;
 use serde_json::json;
 
 use crate::consortium::{Consortium, OPS_CHANNEL, channel_name};
-use crate::membership::{Council, NO_SERVER, PATIENCE};
+use crate::membership::{Council, NO_SERVER, PATIENCE, command, orderers_are, peers_are_in};
 use crate::network::{Binaries, Network, Options, until};
 use crate::program::{self, Agent};
 
@@ -57,14 +57,15 @@ impl Story<'_> {
 
     /// Waits until the agent of an organization has said this of a proposal.
     fn heard(&self, agent: usize, id: &str, words: &[&str]) -> String {
-        let mut found = String::new();
+        let mut found = None;
         until(PATIENCE, &format!("agent {agent} tells {words:?} of {id}"), || {
             let output = self.agents[agent].output();
             let mut lines = output.lines().filter(|line| line.contains(id));
             let line = lines.find(|line| words.iter().all(|words| line.contains(words)));
-            line.map(|line| found = line.to_owned()).ok_or(output)
+            found = line.map(str::to_owned);
+            if found.is_some() { Ok(()) } else { Err(output) }
         });
-        found
+        found.expect("it was waited for")
     }
 
     /// All three make the same block of what was voted for, and join with orderers and peers.
@@ -74,22 +75,22 @@ impl Story<'_> {
         let members = ["Org1MSP", "Org2MSP", "Org3MSP"];
         let members_of_all = members.join(",");
         let register = ["channel", "register", "-c", VOTERS, "--type", "system", "--organizations", &members_of_all];
-        let said = self.council.command(one, &register);
+        let said = command(one, &register);
         assert!(said.contains("is registered"), "{said}");
-        let said = self.council.command(two, &register);
+        let said = command(two, &register);
         assert!(said.contains("was registered so already"), "{said}");
-        let books = self.council.command(three, &["channel", "registered"]);
+        let books = command(three, &["channel", "registered"]);
         assert!(books.contains(VOTERS) && books.contains("system"), "{books}");
         let profile = self.council.network.directory().join("channels/configtx.yaml");
         let profile = format!("{}#Channel", profile.display());
         let request = ["proposal", "channel", "request", "--id", "new", "-c", FRESH, "--create", &profile];
-        self.council.command(two, &request);
+        command(two, &request);
         let shown = self.council.vote(three, "new");
         assert!(shown.contains("Org1MSP") && shown.contains("max_message_count"), "{shown}");
         self.council.committed(one, "new");
         for organization in [one, two, three] {
-            self.council.orderers_are(organization, FRESH, "consenter", "active");
-            self.council.peers_are_in(organization, FRESH);
+            orderers_are(organization, FRESH, "consenter", "active");
+            peers_are_in(organization, FRESH);
         }
         let listed = self.runtime.block_on(ledger.get_organizations_in_channel(FRESH)).expect("its members");
         assert_eq!(listed, members);
@@ -127,7 +128,7 @@ impl Story<'_> {
         assert!(shown.contains("The channel does not take it as it is"), "{shown}");
         self.heard(2, "stale", &["BAD_REQUEST"]);
         assert_eq!(self.status("stale"), Status::Approved);
-        self.council.command(one, &["proposal", "channel", "rebase", "stale", "--id", "anew"]);
+        command(one, &["proposal", "channel", "rebase", "stale", "--id", "anew"]);
         self.council.vote(three, "anew");
         self.council.committed(two, "anew");
     }
@@ -143,8 +144,7 @@ impl Story<'_> {
         let file = self.council.network.directory().join("invalid.pb");
         std::fs::write(&file, &update).expect("a file");
         let file = file.to_str().expect("a path");
-        self.council
-            .command(one, &["proposal", "channel", "request", "--id", "invalid", "-c", CHANNEL, "--update", file]);
+        command(one, &["proposal", "channel", "request", "--id", "invalid", "-c", CHANNEL, "--update", file]);
         self.council.vote(two, "invalid");
         let said = self.heard(1, "invalid", &["BAD_REQUEST"]);
         assert!(said.contains("BatchTimeout") || said.contains("never"), "{said}");
@@ -155,7 +155,7 @@ impl Story<'_> {
     fn refused_by_the_contract(&self) {
         let client = &self.consortium.clients[0];
         let mut other = ConfigUpdate::default();
-        other.channel_id = FRESH.to_owned();
+        FRESH.clone_into(&mut other.channel_id);
         let other = other.encode().to_vec();
         for (id, update, words) in [
             ("other", other, "channel ID is inconsistent with the ID in the artifacts"),

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::consortium::Consortium;
-use crate::membership::{Council, NO_SERVER};
+use crate::membership::{Council, NO_SERVER, command, orderers_are, peers_are_in};
 use crate::network::{Binaries, Network, Options, SYSTEM_CHANNEL};
 use crate::program::Agent;
 
@@ -24,7 +24,7 @@ pub fn run(test: &str) {
     let council = Council { network: &network };
     let members = "Org1MSP,Org2MSP,Org3MSP";
     let register = ["channel", "register", "-c", SYSTEM_CHANNEL, "--type", "system", "--organizations", members];
-    council.command(one, &register);
+    command(one, &register);
 
     // A channel of two of the three.
     let implicit = |rule: &str| json!({"Type": "ImplicitMeta", "Rule": rule});
@@ -46,17 +46,17 @@ pub fn run(test: &str) {
     let update = network.directory().join("fresh.update.pb");
     let update = update.to_str().expect("a path");
     let make = ["configtx", "create-channel", "--channel-id", FRESH, "--profile", &profile, "--output", update];
-    council.command(one, &make);
+    command(one, &make);
     let request = ["proposal", "channel", "request", "--id", "new", "-c", FRESH, "--update", update, "--makes"];
-    council.command(one, &request);
+    command(one, &request);
     let shown = council.vote(two, "new");
     assert!(shown.contains("Org1MSP, Org2MSP"), "{shown}");
     council.committed(three, "new");
     for organization in [one, two] {
-        council.peers_are_in(organization, FRESH);
-        council.orderers_are(organization, FRESH, "consenter", "active");
+        peers_are_in(organization, FRESH);
+        orderers_are(organization, FRESH, "consenter", "active");
     }
-    let books = council.command(three, &["channel", "registered"]);
+    let books = command(three, &["channel", "registered"]);
     let line = books.lines().find(|line| line.starts_with(FRESH)).expect("the channel in the books");
     assert!(line.contains("Org1MSP, Org2MSP") && !line.contains("Org3MSP"), "{books}");
 
@@ -80,7 +80,7 @@ pub fn run(test: &str) {
     council.change(three, &[one], "system-settings", SYSTEM_CHANNEL, &block);
     let seen = council.configuration(two, SYSTEM_CHANNEL);
     assert!(seen.contains("150ms"), "{seen}");
-    let books = council.command(two, &["channel", "registered"]);
+    let books = command(two, &["channel", "registered"]);
     let line = books.lines().find(|line| line.starts_with(SYSTEM_CHANNEL)).expect("the channel in the books");
     assert!(line.contains("Org1MSP, Org2MSP, Org3MSP"), "{books}");
     for agent in &agents {
