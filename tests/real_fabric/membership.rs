@@ -39,23 +39,13 @@ impl Council<'_> {
         command(by, &["proposal", "channel", "request", "--id", id, "-c", channel, "--operations", &file])
     }
 
-    /// Signs a proposal; gives what was shown before.
-    pub fn vote(&self, by: &Organization, id: &str) -> String {
-        command(by, &["proposal", "channel", "vote", id, "--yes"])
-    }
-
-    /// Waits until a proposal is committed.
-    pub fn committed(&self, seen_by: &Organization, id: &str) {
-        command(seen_by, &["proposal", "channel", "watch", id, "--timeout", "60"]);
-    }
-
     /// Changes of a channel by a proposal that the others agree to, in order.
     pub fn change(&self, by: &Organization, voters: &[&Organization], id: &str, channel: &str, operations: &Value) {
         self.request(by, id, channel, operations);
         for voter in voters {
-            self.vote(voter, id);
+            vote(voter, id);
         }
-        self.committed(by, id);
+        committed(by, id);
     }
 
     /// The configuration of a channel in lines for people, as an organization gets it.
@@ -76,6 +66,16 @@ impl Council<'_> {
 /// Runs a command, which must succeed.
 pub fn command(organization: &Organization, arguments: &[&str]) -> String {
     program::command(organization, arguments).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Signs a proposal; gives what was shown before.
+pub fn vote(by: &Organization, id: &str) -> String {
+    command(by, &["proposal", "channel", "vote", id, "--yes"])
+}
+
+/// Waits until a proposal is committed.
+pub fn committed(seen_by: &Organization, id: &str) {
+    command(seen_by, &["proposal", "channel", "watch", id, "--timeout", "60"]);
 }
 
 /// Waits until all own orderers of an organization have this part in a channel.
@@ -173,9 +173,9 @@ pub fn run(test: &str) {
         }}}}},
     ]);
     council.request(one, "settings", CHANNEL, &settings);
-    let shown = council.vote(three, "settings");
+    let shown = vote(three, "settings");
     assert!(shown.contains("needs 2 of 3 Admins: have Org1MSP; missing"), "{shown}");
-    council.committed(two, "settings");
+    committed(two, "settings");
     let config = runtime.block_on(consortium.clients[1].channel(channel_name(CHANNEL)).config());
     assert_eq!(config.expect("a configuration").batch().max_messages, 7);
     let seen = council.configuration(three, CHANNEL);

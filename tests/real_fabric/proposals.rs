@@ -11,7 +11,7 @@ use prost::Message as _;
 use serde_json::json;
 
 use crate::consortium::{Consortium, OPS_CHANNEL, channel_name};
-use crate::membership::{Council, NO_SERVER, PATIENCE, command, orderers_are, peers_are_in};
+use crate::membership::{Council, NO_SERVER, PATIENCE, command, committed, orderers_are, peers_are_in, vote};
 use crate::network::{Binaries, Network, Options, until};
 use crate::program::{self, Agent};
 
@@ -85,9 +85,9 @@ impl Story<'_> {
         let profile = format!("{}#Channel", profile.display());
         let request = ["proposal", "channel", "request", "--id", "new", "-c", FRESH, "--create", &profile];
         command(two, &request);
-        let shown = self.council.vote(three, "new");
+        let shown = vote(three, "new");
         assert!(shown.contains("Org1MSP") && shown.contains("max_message_count"), "{shown}");
-        self.council.committed(one, "new");
+        committed(one, "new");
         for organization in [one, two, three] {
             orderers_are(organization, FRESH, "consenter", "active");
             peers_are_in(organization, FRESH);
@@ -106,7 +106,7 @@ impl Story<'_> {
         let peers = json!([{"Command": "set-anchor-peers", "Parameters":
             {"OrgName": "Org3MSP", "AnchorPeers": [{"Host": "peer.example.com", "Port": 7051}]}}]);
         self.council.request(one, "anchors", CHANNEL, &peers);
-        let shown = self.council.vote(two, "anchors");
+        let shown = vote(two, "anchors");
         assert!(shown.contains("/Channel/Application/Org3MSP/Admins: needs"), "{shown}");
         assert!(shown.contains("'Org3MSP.admin'") && shown.contains("have Org1MSP"), "{shown}");
         let said = self.heard(1, "anchors", &["Org3MSP/Admins: needs", "have Org1MSP, Org2MSP"]);
@@ -122,15 +122,15 @@ impl Story<'_> {
                 {"ACLs": {resource: "/Channel/Application/Readers"}}}]);
             self.council.request(two, id, CHANNEL, &acls);
         }
-        self.council.vote(three, "first");
-        self.council.committed(two, "first");
-        let shown = self.council.vote(three, "stale");
+        vote(three, "first");
+        committed(two, "first");
+        let shown = vote(three, "stale");
         assert!(shown.contains("The channel does not take it as it is"), "{shown}");
         self.heard(2, "stale", &["BAD_REQUEST"]);
         assert_eq!(self.status("stale"), Status::Approved);
         command(one, &["proposal", "channel", "rebase", "stale", "--id", "anew"]);
-        self.council.vote(three, "anew");
-        self.council.committed(two, "anew");
+        vote(three, "anew");
+        committed(two, "anew");
     }
 
     /// An update in good order that would make a configuration that no orderer takes.
@@ -145,7 +145,7 @@ impl Story<'_> {
         std::fs::write(&file, &update).expect("a file");
         let file = file.to_str().expect("a path");
         command(one, &["proposal", "channel", "request", "--id", "invalid", "-c", CHANNEL, "--update", file]);
-        self.council.vote(two, "invalid");
+        vote(two, "invalid");
         let said = self.heard(1, "invalid", &["BAD_REQUEST"]);
         assert!(said.contains("BatchTimeout") || said.contains("never"), "{said}");
         assert_eq!(self.status("invalid"), Status::Approved);

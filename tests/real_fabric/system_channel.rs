@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::consortium::Consortium;
-use crate::membership::{Council, NO_SERVER, command, orderers_are, peers_are_in};
+use crate::membership::{Council, NO_SERVER, command, committed, orderers_are, peers_are_in, vote};
 use crate::network::{Binaries, Network, Options, SYSTEM_CHANNEL};
 use crate::program::Agent;
 
@@ -49,9 +49,9 @@ pub fn run(test: &str) {
     command(one, &make);
     let request = ["proposal", "channel", "request", "--id", "new", "-c", FRESH, "--update", update, "--makes"];
     command(one, &request);
-    let shown = council.vote(two, "new");
+    let shown = vote(two, "new");
     assert!(shown.contains("Org1MSP, Org2MSP"), "{shown}");
-    council.committed(three, "new");
+    committed(three, "new");
     for organization in [one, two] {
         peers_are_in(organization, FRESH);
         orderers_are(organization, FRESH, "consenter", "active");
