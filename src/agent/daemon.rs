@@ -12,8 +12,10 @@ use crate::client::participation::OrdererAdmin;
 use crate::client::profile::ConnectionProfile;
 use crate::client::{Client, ClientError, Timeouts};
 use crate::fabric::identity::SigningIdentity;
+use crate::opssc::calls::{ChaincodeOps, ChannelOps};
 use crate::runtime::{CancellationToken, WorkerError, Workers};
 
+use super::bootstrap::{self, ContractServers, Contracts, Foreseen, Standing};
 use super::config::{Problem, Settings, SettingsError};
 use super::duties::Duties;
 use super::http::{Health, Service};
@@ -97,6 +99,18 @@ pub fn connect(settings: &Settings) -> Result<Client, AgentError> {
     Ok(client.discover_as_localhost(settings.discover_as_localhost).build()?)
 }
 
+/// What bootstrap would do on the own peers, which nobody is asked to do.
+///
+/// # Errors
+/// [`AgentError`]: what has to be put right before anybody can be asked.
+pub async fn foresee(settings: &Settings) -> Result<Foreseen, AgentError> {
+    let client = connect(settings)?;
+    let ops = client.channel(settings.ops_channel.clone());
+    let channels = ChannelOps::new(ops.clone(), settings.channel_ops.clone());
+    let chaincodes = ChaincodeOps::new(ops, settings.chaincode_ops.clone());
+    Ok(bootstrap::foresee(client, channels, chaincodes, Contracts::of(settings)).await)
+}
+
 /// What makes the agent look whether there is something to do.
 #[derive(Debug, Default)]
 pub struct Bells {
@@ -104,6 +118,8 @@ pub struct Bells {
     pub bootstrap: Notify,
     /// Rung when the ledger may ask for something that was missed.
     pub reconcile: Notify,
+    /// Rung when the organization has approved a contract of OpsSC, whose server may be due.
+    pub(super) approved: Notify,
 }
 
 impl Bells {
@@ -126,6 +142,7 @@ pub struct Agent {
     health: Arc<Health>,
     journal: Journal,
     bells: Arc<Bells>,
+    standing: Arc<watch::Sender<Standing>>,
     leads: watch::Receiver<bool>,
 }
 
@@ -157,6 +174,7 @@ impl Agent {
             health: Arc::default(),
             journal,
             bells: Arc::default(),
+            standing: Arc::default(),
             leads: watch::channel(true).1,
         })
     }
@@ -185,6 +203,11 @@ impl Agent {
         Arc::clone(&self.bells)
     }
 
+    /// Whether the own peers are where they belong.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
     /// What `/metrics` answers from.
     pub fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.metrics)
@@ -208,8 +231,8 @@ impl Agent {
     /// # Cancel safety
     /// Dropping it stops nothing that was spawned: use `stop`.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AgentError> {
-        let Self { settings, client, orderers, reporter, metrics, workshop, service, health, journal, bells, leads } =
-            self;
+        let Self { settings, client, orderers, reporter, metrics, workshop, service, health, journal, .. } = self;
+        let (bells, standing, leads) = (self.bells, self.standing, self.leads);
         let msp_id = settings.msp_id.clone();
         tracing::info!(org = %msp_id, address = %service.address(), channel = %settings.ops_channel, "agent started");
         if settings.servers.launch_from_agent {
@@ -223,7 +246,10 @@ impl Agent {
         // Whoever only watches or is asked runs on every replica; whatever acts is a duty.
         workers.spawn_to_end("http", service.serve(Arc::clone(&health), Arc::clone(&metrics), workers.token()));
         let reporter: Arc<dyn Reporter> = Arc::new(vec![metrics, reporter]);
-        let duties = Duties { settings, client, orderers, reporter, workshop, health, journal, bells };
+        let ops = client.channel(settings.ops_channel.clone());
+        let servers = ContractServers::new(ops, Contracts::of(&settings), Arc::clone(&bells));
+        workers.spawn_to_end("contract-servers", servers.run(workers.clone()));
+        let duties = Duties { settings, client, orderers, reporter, workshop, health, journal, bells, standing };
         let leading = lead(duties, leads, workers.clone());
         workers.spawn_to_end("duties", leading);
 

@@ -2,9 +2,12 @@
 //!
 //! Whatever only watches, or answers whoever asks, is not here: it runs on every replica.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 use crate::client::Client;
 use crate::client::participation::OrdererAdmin;
@@ -13,7 +16,7 @@ use crate::opssc::calls::{ChaincodeOps, ChannelOps};
 use crate::runtime::Workers;
 use crate::runtime::retry::Backoff;
 
-use super::bootstrap::Bootstrap;
+use super::bootstrap::{self, Bootstrap, CatchUp, Contracts, Standing};
 use super::chaincode_ops::Operations;
 use super::channel_ops::ChannelOperations;
 use super::config::Settings;
@@ -22,8 +25,9 @@ use super::handlers::{ChaincodeEvents, ChannelEvents};
 use super::http::{Health, Listener};
 use super::journal::{Journal, JournalError};
 use super::listen::Listening;
-use super::progress::Reporter;
+use super::progress::{Happening, Reporter};
 use super::sources::Workshop;
+use super::task::Kind;
 
 /// What it takes to act.
 pub(super) struct Duties {
@@ -35,6 +39,7 @@ pub(super) struct Duties {
     pub(super) health: Arc<Health>,
     pub(super) journal: Journal,
     pub(super) bells: Arc<Bells>,
+    pub(super) standing: Arc<watch::Sender<Standing>>,
 }
 
 impl Duties {
@@ -62,14 +67,24 @@ impl Duties {
             workshop: Arc::clone(&self.workshop),
             encoding: settings.definition_encoding,
             reporter: Arc::clone(reporter),
+            bells: Arc::clone(&self.bells),
             stop: branch.token(),
         });
+        let bootstrap = Bootstrap::new(bootstrap::Parts {
+            client: client.clone(),
+            channels: channels.clone(),
+            chaincodes: operations.ledger.clone(),
+            contracts: Contracts::of(settings),
+            catch_up: catch_up(&operations, branch),
+            bells: Arc::clone(&self.bells),
+            standing: Arc::clone(&self.standing),
+            stop: branch.token(),
+        });
+        branch.spawn_to_end("bootstrap", bootstrap.run());
+
         let listening = self.listening(&settings.chaincode_ops, Listener::ChaincodeOps, branch);
         let events = ChaincodeEvents::new(operations, channels.clone());
         branch.spawn_to_end("chaincode-ops", async move { listening.run(&events).await });
-
-        let bootstrap = Bootstrap::new(client.clone(), channels.clone(), Arc::clone(&self.bells), branch.token());
-        branch.spawn_to_end("bootstrap", bootstrap.run());
 
         let listening = self.listening(&settings.channel_ops, Listener::ChannelOps, branch);
         let events = ChannelEvents::new(ChannelOperations {
@@ -109,4 +124,23 @@ impl Duties {
         }
         None
     }
+}
+
+/// Catches up with a proposal beside everything else, once at a time.
+fn catch_up(operations: &Arc<Operations>, branch: &Workers) -> CatchUp {
+    let (operations, branch) = (Arc::clone(operations), branch.clone());
+    let busy: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    Arc::new(move |proposal: &str| {
+        let proposal = proposal.to_owned();
+        if !busy.lock().unwrap_or_else(PoisonError::into_inner).insert(proposal.clone()) {
+            return;
+        }
+        let (operations, busy) = (Arc::clone(&operations), Arc::clone(&busy));
+        branch.spawn_to_end("catch-up", async move {
+            // When told to stop it is abandoned, and found again after the next start.
+            let _ = operations.run(Kind::CatchUp, &proposal, Happening::Resumed).await;
+            busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&proposal);
+            Ok::<(), Infallible>(())
+        });
+    })
 }

@@ -33,5 +33,5 @@ pub mod text;
 mod trouble;
 
 pub use channel_plan::channel_signatures;
-pub use daemon::{Agent, AgentError, Bells, connect};
+pub use daemon::{Agent, AgentError, Bells, connect, foresee};
 pub use plan::{collections, endorsement_policy};

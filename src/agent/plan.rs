@@ -126,6 +126,34 @@ pub(super) fn check_sequence(proposed: i64, committed: Option<Committed>) -> Res
     ))
 }
 
+/// Whether a committed proposal is still to be caught up with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum CatchingUp {
+    /// It is.
+    Due,
+    /// There is nothing to do any more, and why.
+    Over(String),
+}
+
+/// Whether the chaincode of a committed proposal may be prepared: its definition is the one in force. Whether the own
+/// organization has approved it does not matter: the package may have been lost since.
+///
+/// # Errors
+/// Why not.
+pub(super) fn check_catching_up(proposed: i64, committed: Option<Committed>) -> Result<CatchingUp, String> {
+    match committed {
+        Some(committed) if committed.sequence == proposed && committed.same_content => Ok(CatchingUp::Due),
+        Some(committed) if committed.sequence == proposed => {
+            Err(format!("another definition than the proposed one is committed with sequence {proposed}"))
+        }
+        Some(committed) if committed.sequence > proposed => {
+            Ok(CatchingUp::Over(format!("sequence {} is committed meanwhile", committed.sequence)))
+        }
+        // The proposal is committed, so the peer is behind.
+        Some(_) | None => Err(format!("sequence {proposed} is not committed on the peer that was asked")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +230,26 @@ mod tests {
         );
         let committed = Committed { sequence: i64::MAX, same_content: false, approved: true };
         assert!(check_sequence(1, Some(committed)).is_err());
+    }
+
+    #[test]
+    fn what_is_in_force_is_caught_up_with() {
+        let at = |sequence, same_content, approved| Some(Committed { sequence, same_content, approved });
+        for (proposed, committed, expected) in [
+            (2, at(2, true, false), "due"),
+            (2, at(2, true, true), "due"),
+            (2, at(3, true, false), "over"),
+            (2, at(2, false, false), "refused"),
+            (2, at(1, true, true), "refused"),
+            (2, None, "refused"),
+        ] {
+            let found = match check_catching_up(proposed, committed) {
+                Ok(CatchingUp::Due) => "due",
+                Ok(CatchingUp::Over(_)) => "over",
+                Err(_) => "refused",
+            };
+            assert_eq!(found, expected, "{proposed} with {committed:?}");
+        }
     }
 
     #[test]

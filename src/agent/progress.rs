@@ -24,11 +24,13 @@ pub enum Task {
     Deploy,
     /// Handing in a channel update.
     UpdateChannel,
+    /// Preparing a chaincode that was committed before the organization came.
+    CatchUp,
 }
 
 impl Task {
     /// All tasks.
-    pub const ALL: [Self; 3] = [Self::PrepareToDeploy, Self::Deploy, Self::UpdateChannel];
+    pub const ALL: [Self; 4] = [Self::PrepareToDeploy, Self::Deploy, Self::UpdateChannel, Self::CatchUp];
 
     /// The name in logs.
     pub fn as_str(self) -> &'static str {
@@ -36,6 +38,7 @@ impl Task {
             Self::PrepareToDeploy => Kind::PrepareToDeploy.as_str(),
             Self::Deploy => Kind::Deploy.as_str(),
             Self::UpdateChannel => "updateChannel",
+            Self::CatchUp => Kind::CatchUp.as_str(),
         }
     }
 }
@@ -45,6 +48,7 @@ impl From<Kind> for Task {
         match kind {
             Kind::PrepareToDeploy => Self::PrepareToDeploy,
             Kind::Deploy => Self::Deploy,
+            Kind::CatchUp => Self::CatchUp,
         }
     }
 }

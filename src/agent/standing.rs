@@ -24,8 +24,10 @@ pub(super) fn of_status(kind: Kind, status: &Status) -> Standing {
     let over = || Standing::Over(format!("the proposal is {status}"));
     let early = || Standing::Early(format!("the proposal is still {status} on the peer that was asked"));
     match (kind, status) {
-        (Kind::PrepareToDeploy, Status::Approved) | (Kind::Deploy, Status::Acknowledged) => Standing::Due,
-        (_, Status::Proposed) | (Kind::Deploy, Status::Approved) => early(),
+        (Kind::PrepareToDeploy, Status::Approved)
+        | (Kind::Deploy, Status::Acknowledged)
+        | (Kind::CatchUp, Status::Committed) => Standing::Due,
+        (Kind::PrepareToDeploy | Kind::Deploy, Status::Proposed) | (Kind::Deploy, Status::Approved) => early(),
         _ => over(),
     }
 }
@@ -39,6 +41,8 @@ pub(super) fn told<'a>(
     let task = match kind {
         Kind::PrepareToDeploy => Task::Acknowledge,
         Kind::Deploy => Task::Commit,
+        // Nobody is told.
+        Kind::CatchUp => return None,
     };
     histories.into_iter().find(|history| history.task == task && history.org_id == msp_id.as_str())
 }
@@ -94,18 +98,19 @@ mod tests {
             Standing::Early(_) => "early",
             Standing::Over(_) => "over",
         };
-        for (status, prepare, deploy) in [
-            ("proposed", "early", "early"),
-            ("approved", "due", "early"),
-            ("acknowledged", "over", "due"),
-            ("committed", "over", "over"),
-            ("rejected", "over", "over"),
-            ("withdrawn", "over", "over"),
-            ("of a later version", "over", "over"),
+        for (status, prepare, deploy, catch_up) in [
+            ("proposed", "early", "early", "over"),
+            ("approved", "due", "early", "over"),
+            ("acknowledged", "over", "due", "over"),
+            ("committed", "over", "over", "due"),
+            ("rejected", "over", "over", "over"),
+            ("withdrawn", "over", "over", "over"),
+            ("of a later version", "over", "over", "over"),
         ] {
             let status = Status::from(status);
             assert_eq!(shown(of_status(Kind::PrepareToDeploy, &status)), prepare, "prepare while {status}");
             assert_eq!(shown(of_status(Kind::Deploy, &status)), deploy, "deploy while {status}");
+            assert_eq!(shown(of_status(Kind::CatchUp, &status)), catch_up, "catch up while {status}");
         }
     }
 

@@ -15,6 +15,9 @@ pub enum Kind {
     PrepareToDeploy,
     /// Check readiness, commit, notify: what the organization does whose acknowledgement was the last.
     Deploy,
+    /// Validate, fetch, build, package, install, approve what was committed without the organization. Nobody waits for
+    /// it, so nobody is told.
+    CatchUp,
 }
 
 impl Kind {
@@ -23,6 +26,7 @@ impl Kind {
         match self {
             Self::PrepareToDeploy => "prepareToDeploy",
             Self::Deploy => "deploy",
+            Self::CatchUp => "catchUp",
         }
     }
 }
@@ -98,7 +102,7 @@ pub enum State {
     CheckingReadiness,
     /// Commit the definition.
     Committing,
-    /// Tell the ledger.
+    /// Tell the ledger, unless the task is one of which it need not know.
     Reporting(Report),
     /// Nothing is left to do.
     Ended(Ending),
@@ -135,7 +139,7 @@ impl State {
     /// How a task of this kind begins.
     pub fn first(kind: Kind) -> Self {
         match kind {
-            Kind::PrepareToDeploy => Self::Validating,
+            Kind::PrepareToDeploy | Kind::CatchUp => Self::Validating,
             Kind::Deploy => Self::CheckingReadiness,
         }
     }

@@ -114,7 +114,8 @@ impl Devnet {
             .ok_or_else(|| DeployError::NoOrganization(msp_id.clone()))
     }
 
-    /// Installs `package` on all peers, approves `definition` for all organizations, commits it on `channel`, and waits
+    /// Installs `package` on all peers, approves `definition` for all organizations (but those of
+    /// [`Builder::unjoined`](super::Builder::unjoined)), commits it on `channel`, and waits
     /// until all running peers have it. What is done already is left as it is.
     ///
     /// Cancel safety: what was done until then stays; a repetition goes on from there.
@@ -127,8 +128,8 @@ impl Devnet {
         definition: &ChaincodeDefinition,
         package: &Package,
     ) -> Result<(), DeployError> {
-        let organizations = self.organizations().iter();
-        let prepared = organizations.map(|organization| self.prepare(organization, channel, definition, package));
+        let prepared =
+            self.joined_organizations().map(|organization| self.prepare(organization, channel, definition, package));
         try_join_all(prepared).await?;
         // Whoever commits must see all approvals.
         self.settled(channel).await;

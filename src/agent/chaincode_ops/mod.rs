@@ -26,6 +26,7 @@ use crate::runtime::retry::Backoff;
 
 use super::comparison;
 use super::config::{ChaincodeServers, Sources};
+use super::daemon::Bells;
 use super::plan::Plan;
 use super::progress::{Happening, Progress, Reporter, Step, Verdict};
 use super::sources::{Built, Fetched, Workshop};
@@ -47,6 +48,7 @@ pub(super) struct Operations {
     pub(super) workshop: Arc<Workshop>,
     pub(super) encoding: DefinitionEncoding,
     pub(super) reporter: Arc<dyn Reporter>,
+    pub(super) bells: Arc<Bells>,
     pub(super) stop: CancellationToken,
 }
 
@@ -165,13 +167,16 @@ impl Task<'_> {
             State::CheckingReadiness => Step::CheckReadiness,
             State::Committing => Step::Commit,
             State::Reporting(_) | State::Ended(_) => match self.kind {
-                Kind::PrepareToDeploy => Step::Acknowledge,
+                Kind::PrepareToDeploy | Kind::CatchUp => Step::Acknowledge,
                 Kind::Deploy => Step::Notify,
             },
         }
     }
 
     async fn work(&mut self, state: &State) -> Result<Input, Trouble> {
+        if self.kind == Kind::CatchUp && matches!(state, State::Reporting(_)) {
+            return Ok(Input::Reported);
+        }
         let begun = Instant::now();
         let step = self.step_of(state);
         if step != Step::Install {
@@ -220,6 +225,7 @@ impl Task<'_> {
         let task = match self.kind {
             Kind::PrepareToDeploy => OpsTask::Acknowledge,
             Kind::Deploy => OpsTask::Commit,
+            Kind::CatchUp => return Ok(None),
         };
         let query = HistoryQuery { proposal_id: self.id.to_owned(), task: Some(task), org_id: own.to_string() };
         let histories = self
@@ -328,6 +334,7 @@ impl Task<'_> {
         let told = match self.kind {
             Kind::PrepareToDeploy => ledger.acknowledge(&update).await,
             Kind::Deploy => ledger.notify_commit_result(&update).await,
+            Kind::CatchUp => return Ok((Input::Reported, String::new())),
         };
         let committed = told.map_err(|error| Trouble::passing(text::chain(&error)))?;
         Ok((Input::Reported, format!("block {}", committed.block)))

@@ -3,11 +3,12 @@
 //! What the sources are made into is up to [`sources`](super::super::sources); here it is put on the peers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use crate::client::lifecycle::{Approval, Installation};
+use crate::client::lifecycle::{Approval, CommittedDefinition, Installation};
 use crate::client::{Channel, Peer};
 use crate::fabric::names::PackageId;
 use crate::fabric::package::{Package, ccaas};
@@ -15,13 +16,16 @@ use crate::opssc::chaincode_ops::PackageType;
 use crate::source::git::{Progressed, Repository};
 
 use super::super::images::{self, ImageError};
-use super::super::plan;
+use super::super::plan::{self, CatchingUp};
 use super::super::progress::{Happening, Step};
 use super::super::sources::{Built, SourcesError, Watch};
-use super::super::task::{Input, Route};
+use super::super::task::{Input, Kind, Route};
 use super::super::text;
 use super::super::trouble::Trouble;
 use super::{Found, Task, lifecycle_trouble};
+
+/// How long an own peer that is down is waited for while another one has the package.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Task<'_> {
     pub(super) async fn validate(&mut self) -> Result<(Input, String), Trouble> {
@@ -42,17 +46,37 @@ impl Task<'_> {
             .check(plan.channel.as_str(), package.package_type.as_str(), &repository)
             .map_err(|rule| Trouble::definite(rule.to_string()))?;
         self.check_membership(channel).await?;
-        let committed =
-            channel.lifecycle().committed(plan.chaincode()).await.map_err(|error| lifecycle_trouble(&error))?.map(
-                |committed| plan::Committed {
-                    sequence: committed.definition.sequence,
-                    same_content: plan.definition.is_same(&committed.definition),
-                    approved: committed.approvals.get(self.operations.client.msp_id()).copied().unwrap_or(false),
-                },
-            );
-        plan::check_sequence(plan.sequence(), committed).map_err(Trouble::doubtful)?;
+        let committed = channel.lifecycle().committed(plan.chaincode()).await;
+        let committed = committed.map_err(|error| lifecycle_trouble(&error))?;
+        if self.kind == Kind::CatchUp {
+            self.take_over(committed.as_ref());
+        }
+        let Found { plan, .. } = self.found()?;
+        let committed = committed.map(|committed| plan::Committed {
+            sequence: committed.definition.sequence,
+            same_content: plan.definition.is_same(&committed.definition),
+            approved: committed.approvals.get(self.operations.client.msp_id()).copied().unwrap_or(false),
+        });
+        match self.kind {
+            Kind::CatchUp => match plan::check_catching_up(plan.sequence(), committed).map_err(Trouble::doubtful)? {
+                CatchingUp::Due => {}
+                CatchingUp::Over(reason) => return Ok((Input::Obsolete(reason), String::new())),
+            },
+            Kind::PrepareToDeploy | Kind::Deploy => {
+                plan::check_sequence(plan.sequence(), committed).map_err(Trouble::doubtful)?;
+            }
+        }
         let detail = format!("{} sequence {} on {}", plan.chaincode(), plan.sequence(), plan.channel);
         Ok((Input::Valid(route), detail))
+    }
+
+    /// What is committed is approved as it is, in whichever encoding its organizations agreed on.
+    fn take_over(&mut self, committed: Option<&CommittedDefinition>) {
+        if let (Some(found), Some(committed)) = (&mut self.found, committed)
+            && let Some(otherwise) = found.otherwise.take_if(|otherwise| otherwise.is_same(&committed.definition))
+        {
+            found.plan.definition = otherwise;
+        }
     }
 
     /// How packages of this type come about here.
@@ -79,18 +103,24 @@ impl Task<'_> {
         }
     }
 
-    /// Every own peer must have joined the channel; a peer's own answer to a call there is harder to understand.
+    /// Every own peer that answers must have joined the channel, and one must answer; a peer's own answer to a call in a
+    /// channel that it is not in is harder to understand.
     async fn check_membership(&self, channel: &Channel) -> Result<(), Trouble> {
         let client = &self.operations.client;
-        for peer in client.peers() {
-            let joined =
-                client.joined_channels(peer).await.map_err(|error| Trouble::of(&error, error.is_retryable()))?;
-            if !joined.contains(channel.name()) {
-                let peer = peer.name();
-                return Err(Trouble::doubtful(format!("{peer} has not joined channel {}", channel.name())));
+        let answers = join_all(client.peers().iter().map(|peer| client.joined_channels(peer))).await;
+        let (mut members, mut trouble) = (0, None);
+        for (peer, joined) in client.peers().iter().zip(answers) {
+            match joined {
+                Ok(joined) if joined.contains(channel.name()) => members += 1,
+                Ok(_) => {
+                    let peer = peer.name();
+                    return Err(Trouble::doubtful(format!("{peer} has not joined channel {}", channel.name())));
+                }
+                Err(error) if !error.is_retryable() => return Err(Trouble::of(&error, false)),
+                Err(error) => trouble = Some(Trouble::of(&error, true)),
             }
         }
-        Ok(())
+        trouble.filter(|_| members == 0).map_or(Ok(()), Err)
     }
 
     pub(super) async fn fetch(&mut self) -> Result<(Input, String), Trouble> {
@@ -127,7 +157,7 @@ impl Task<'_> {
         let id = package.id().clone();
         self.package = Some(package);
         // The sources are not needed any more, and others may want their place.
-        (self.fetched, self.built) = (None, None);
+        (self.fetched, self.built, self.waiting_since) = (None, None, None);
         Ok((Input::Packaged(id.clone()), format!("{id} {from}")))
     }
 
@@ -201,7 +231,17 @@ impl Task<'_> {
             }
         }
         self.installed.extend(done);
-        trouble.map_or(Ok(Input::Installed), Err)
+        let Some(trouble) = trouble else { return Ok(Input::Installed) };
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let patience = if self.kind == Kind::CatchUp { Duration::ZERO } else { PATIENCE };
+        if matches!(trouble, Trouble::Passing(_)) && !self.installed.is_empty() && since.elapsed() >= patience {
+            // One peer is enough to go on; bootstrap copies the package to the others when they are back.
+            let reason = trouble.reason();
+            tracing::warn!(reason, "going on without an own peer, which gets the package later");
+            self.operations.bells.bootstrap.notify_one();
+            return Ok(Input::Installed);
+        }
+        Err(trouble)
     }
 
     async fn install_on(&self, peer: &Peer, package: &Package, expected: &PackageId) -> Result<(), Trouble> {

@@ -6,6 +6,7 @@
 //!
 //! Source: the settings of fabric-opssc's agent.
 
+mod deployment;
 mod orderers;
 mod replicas;
 mod sources;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use crate::fabric::names::{ChaincodeName, ChannelName, MspId};
 use crate::fabric::policy::DefinitionEncoding;
 
+pub use deployment::{ContractServer, Deployment, Way};
 pub use orderers::OrdererAdministration;
 pub use replicas::Replicas;
 pub use sources::{Limits, Sources};
@@ -208,6 +210,8 @@ pub struct Settings {
     pub servers: ChaincodeServers,
     /// `ORDERER_ADMIN_*` (ours): where the own orderers are administered.
     pub orderers: OrdererAdministration,
+    /// `OPSSC_DEPLOYMENT` and what belongs to it (ours): how the OpsSC contracts come to the own peers.
+    pub deployment: Deployment,
     /// `DEFINITION_ENCODING` (ours): in which bytes definitions are approved.
     pub definition_encoding: DefinitionEncoding,
     /// How tasks are carried out (ours).
@@ -239,6 +243,7 @@ impl Settings {
         let mut read = Variables::new(&lookup);
         let servers = ChaincodeServers::read(&mut read);
         let orderers = OrdererAdministration::read(&mut read);
+        let deployment = Deployment::read(&mut read);
         let discover_as_localhost = read.switch("DISCOVER_AS_LOCALHOST", false);
         let ws_enabled = read.switch("WS_ENABLED", false);
         let ws_url = read.parsed("WS_URL", "ws://localhost:5000", "use ws://host:port or wss://host:port", |text| {
@@ -314,6 +319,7 @@ impl Settings {
                 service_address: SocketAddr::new(service_ip, service_port),
                 servers,
                 orderers,
+                deployment,
                 definition_encoding,
                 tasks,
                 checkpoint_dir: paths.4,

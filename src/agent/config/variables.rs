@@ -257,6 +257,17 @@ pub(super) fn address_template(template: &str) -> Result<String, String> {
     }
 }
 
+/// `host:port` as a peer dials it; a peer fills in placeholders such as `{{.peername}}` itself.
+pub(super) fn host_and_port(text: &str) -> Result<String, String> {
+    let is_plain = !text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/');
+    match text.rsplit_once(':') {
+        Some((host, port)) if is_plain && !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0) => {
+            Ok(text.to_owned())
+        }
+        _ => Err("it is not host:port".to_owned()),
+    }
+}
+
 /// A number of bytes: `1000`, `200MB`, `256 MiB`.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let wrong = || "it is not a number of bytes".to_owned();

@@ -11,6 +11,7 @@ mod node;
 mod plan;
 mod start;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -106,6 +107,8 @@ struct Origin {
     members: Vec<Member>,
     batch: BatchLimits,
     is_kept: bool,
+    /// The organizations whose peers join by themselves.
+    unjoined: BTreeSet<MspId>,
 }
 
 impl std::fmt::Debug for Devnet {
@@ -154,7 +157,8 @@ impl Devnet {
         Ok(path)
     }
 
-    /// Makes a new channel of all organizations, which all orderers and peers join.
+    /// Makes a new channel of all organizations, which all orderers and peers join, but for those of
+    /// [`Builder::unjoined`].
     ///
     /// # Errors
     /// [`DevnetError`] when a node does not join, for one because there is such a channel.
@@ -164,7 +168,9 @@ impl Devnet {
         let block = Block::decode(bytes.as_slice())
             .map_err(|error| DevnetError::Kept { what: path.display().to_string(), reason: error.to_string() })?;
         for node in self.nodes.iter() {
-            node.join(block.clone())?;
+            if node.peer().is_none_or(|peer| !self.origin.unjoined.contains(peer.msp_id())) {
+                node.join(block.clone())?;
+            }
         }
         let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
         if !channels.contains(channel) && *channel != self.ops_channel {
@@ -177,6 +183,11 @@ impl Devnet {
     fn describe(&self) -> Result<(), DevnetError> {
         let (channels, is_kept) = (self.channels(), self.origin.is_kept);
         describe::write_marker(&self.folder, &self.ops_channel, &channels, &self.organizations, is_kept)
+    }
+
+    /// The organizations whose peers are in the channels from the start.
+    pub(in crate::devnet) fn joined_organizations(&self) -> impl Iterator<Item = &Organization> {
+        self.organizations.iter().filter(|organization| !self.origin.unjoined.contains(&organization.msp_id))
     }
 
     /// The organizations.

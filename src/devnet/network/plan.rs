@@ -33,6 +33,7 @@ pub struct Builder {
     pub(super) keep: bool,
     pub(super) anew: bool,
     pub(super) mutual_tls: bool,
+    pub(super) unjoined: BTreeSet<u16>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -61,6 +62,7 @@ impl Builder {
             keep: false,
             anew: false,
             mutual_tls: false,
+            unjoined: BTreeSet::new(),
         }
     }
 
@@ -143,6 +145,14 @@ impl Builder {
     #[must_use]
     pub fn mutual_tls(mut self, on: bool) -> Self {
         self.mutual_tls = on;
+        self
+    }
+
+    /// Leaves the peers of an organization (numbered from 0) out of all channels, as those of one that is new: it is a
+    /// member, and its peers are for it to bring in.
+    #[must_use]
+    pub fn unjoined(mut self, organization: u16) -> Self {
+        self.unjoined.insert(organization);
         self
     }
 

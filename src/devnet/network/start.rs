@@ -119,6 +119,9 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
         client_roots,
     };
     let (members, rest) = split(made);
+    let is_unjoined = |at: usize| u16::try_from(at).is_ok_and(|at| plan.builder.unjoined.contains(&at));
+    let unjoined = members.iter().enumerate().filter(|(at, _)| is_unjoined(*at));
+    let unjoined = unjoined.map(|(_, member)| member.msp_id.clone()).collect();
     let (nodes, organizations) = nodes(rest, &members, &commons, &workers)?;
     let network = Devnet {
         folder,
@@ -129,7 +132,7 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
         chains,
         contracts,
         hosts: commons.hosts,
-        origin: Origin { members, batch: plan.batch(), is_kept: plan.builder.keep },
+        origin: Origin { members, batch: plan.batch(), is_kept: plan.builder.keep, unjoined },
         workers,
         _lock: lock,
     };

@@ -10,11 +10,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::StreamExt as _;
-use opssc::agent::Agent;
+use opssc::agent::bootstrap::Standing;
 use opssc::agent::config::Settings;
 use opssc::agent::http::Health;
 use opssc::agent::metrics::Metrics;
 use opssc::agent::progress::{Progress, Reporter};
+use opssc::agent::{Agent, Bells};
 use opssc::client::Client;
 use opssc::client::events::Start;
 use opssc::devnet::{Builder, Devnet};
@@ -27,7 +28,7 @@ use opssc::opssc::chaincode_ops::{
     TaskStatusUpdate,
 };
 use opssc::runtime::{CancellationToken, Workers};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Longer than anything here takes; a test that hangs tells where.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -114,8 +115,9 @@ impl World {
         let (told, heard) = mpsc::unbounded_channel();
         let agent = Agent::open(settings).await.unwrap().with_reporter(Arc::new(Recorder(told)));
         let (health, metrics, workers) = (agent.health(), agent.metrics(), Workers::new());
+        let (standing, bells) = (agent.standing(), agent.bells());
         workers.spawn_to_end("agent", agent.run(workers.token()));
-        Running { stop: workers.token(), workers, heard, health, metrics }
+        Running { stop: workers.token(), workers, heard, health, metrics, standing, bells }
     }
 
     /// Both agents, listening.
@@ -218,6 +220,8 @@ impl World {
 pub(super) struct Running {
     pub(super) health: Arc<Health>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) standing: watch::Receiver<Standing>,
+    pub(super) bells: Arc<Bells>,
     stop: CancellationToken,
     workers: Workers,
     heard: mpsc::UnboundedReceiver<Progress>,
@@ -235,6 +239,16 @@ impl Running {
             }
         };
         within(what, wait).await
+    }
+
+    /// Waits until the agent has found its peers so.
+    pub(super) async fn until_standing(&self, what: &str, seen: impl Fn(&Standing) -> bool) -> Standing {
+        let mut told = self.standing.clone();
+        let wait = told.wait_for(|standing| standing.looked && seen(standing));
+        let Ok(found) = tokio::time::timeout(LIMIT, wait).await else {
+            panic!("{what} takes too long: {:?}", *self.standing.borrow())
+        };
+        found.expect("the agent lives while it is waited for").clone()
     }
 
     /// Everything that the agent has said and nobody has listened to.

@@ -1,0 +1,171 @@
+//! Bringing the own peers to where the ledger says they belong.
+//!
+//! A reconciliation: [`observe`] looks, [`missing`] works out what is lacking, [`act`] does it, and so on until nothing is
+//! left that can be done. So it may run at any moment and as often as wanted: at the start, whenever a channel's members
+//! have changed, when told to, and now and then in between. A peer that is down holds up nothing but itself.
+//!
+//! The order comes by itself: the ops channel is joined first, there the OpsSC contracts are deployed as they are
+//! committed, they tell the other channels, those are joined, and what was deployed there before is caught up with.
+
+mod act;
+mod contracts;
+mod missing;
+mod observe;
+mod servers;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::client::Client;
+use crate::opssc::calls::{ChaincodeOps, ChannelOps};
+use crate::runtime::CancellationToken;
+use crate::runtime::retry::Backoff;
+
+use super::daemon::Bells;
+use super::text;
+use act::Actor;
+pub(super) use act::CatchUp;
+pub(super) use contracts::Contracts;
+use missing::{Missing, missing};
+use observe::Observer;
+pub(super) use servers::ContractServers;
+
+/// How long it rests when nothing is missing.
+const PERIOD: Duration = Duration::from_mins(10);
+/// How often it looks when it was woken, and how soon again: the peer that is asked may be behind the one that told.
+const LOOKS: u32 = 4;
+const SOON: Duration = Duration::from_secs(5);
+/// How soon it looks again at the latest while something is missing.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// How often it acts before it rests: each round makes the next one possible, and four are enough.
+const ROUNDS: u32 = 8;
+
+/// How the own peers stand, as it was found last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// Whether anything was looked at yet.
+    pub looked: bool,
+    /// What is missing and waited for.
+    pub missing: Vec<String>,
+    /// What is missing and cannot be done from here.
+    pub notes: Vec<String>,
+}
+
+/// What bootstrap would do.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Foreseen {
+    /// What it would do now. More may follow: what is on a channel shows once it is joined.
+    pub steps: Vec<String>,
+    /// What is in the way.
+    pub waiting: Vec<String>,
+    /// What nothing can be done about from here.
+    pub notes: Vec<String>,
+}
+
+/// What brings the own peers where they belong.
+pub(super) struct Bootstrap {
+    observer: Observer,
+    actor: Actor,
+    bells: Arc<Bells>,
+    standing: Arc<watch::Sender<Standing>>,
+    stop: CancellationToken,
+}
+
+/// What it takes.
+pub(super) struct Parts {
+    pub(super) client: Client,
+    pub(super) channels: ChannelOps,
+    pub(super) chaincodes: ChaincodeOps,
+    pub(super) contracts: Contracts,
+    pub(super) catch_up: CatchUp,
+    pub(super) bells: Arc<Bells>,
+    pub(super) standing: Arc<watch::Sender<Standing>>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Bootstrap {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { client, channels, chaincodes, contracts, catch_up, bells, standing, stop } = parts;
+        let ops_channel = channels.channel().name().clone();
+        let observer = Observer { client: client.clone(), channels, chaincodes, contracts: contracts.clone() };
+        let actor = Actor { client, ops_channel, contracts, catch_up, bells: Arc::clone(&bells) };
+        Self { observer, actor, bells, standing, stop }
+    }
+
+    /// Looks, acts, rests, until told to stop.
+    pub(super) async fn run(self) -> Result<(), Infallible> {
+        let schedule = || Backoff::new(Duration::from_secs(1), LONGEST_WAIT);
+        let mut waits = schedule();
+        let mut looks = 0_u32;
+        loop {
+            let Some(found) = self.stop.run_until_cancelled(self.once()).await else { return Ok(()) };
+            let rest = if found.missing.is_empty() {
+                waits = schedule();
+                looks = looks.saturating_sub(1);
+                if looks > 0 { SOON } else { PERIOD }
+            } else {
+                let wait = waits.next().unwrap_or(LONGEST_WAIT);
+                tracing::warn!(missing = found.missing.join("; "), again_in = ?wait, "own peers are not where they belong yet");
+                wait
+            };
+            self.tell(found);
+            let resting = async {
+                tokio::select! {
+                    () = self.bells.bootstrap.notified() => looks = LOOKS,
+                    () = tokio::time::sleep(rest) => {}
+                }
+            };
+            if self.stop.run_until_cancelled(resting).await.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Does what there is to do and gives what is still missing.
+    async fn once(&self) -> Standing {
+        let mut failed = Vec::new();
+        let mut round = 0;
+        loop {
+            let Missing { steps, waiting, notes } = missing(&self.observer.look().await);
+            let acted = self.actor.act(&steps).await;
+            round += 1;
+            let is_over = acted.done == 0 || round == ROUNDS;
+            if is_over {
+                failed.extend(acted.failed);
+                failed.extend(waiting);
+                return Standing { looked: true, missing: failed, notes };
+            }
+        }
+    }
+
+    fn tell(&self, found: Standing) {
+        self.standing.send_if_modified(|known| {
+            if *known == found {
+                return false;
+            }
+            for note in found.notes.iter().filter(|note| !known.notes.contains(note)) {
+                tracing::warn!(note, "a chaincode is left alone");
+            }
+            if found.missing.is_empty() && (!known.looked || !known.missing.is_empty()) {
+                tracing::info!("own peers are where they belong");
+            }
+            *known = found;
+            true
+        });
+    }
+}
+
+/// Looks what bootstrap would do, without doing it.
+pub(super) async fn foresee(
+    client: Client,
+    channels: ChannelOps,
+    chaincodes: ChaincodeOps,
+    contracts: Contracts,
+) -> Foreseen {
+    let observer = Observer { client, channels, chaincodes, contracts };
+    let Missing { steps, waiting, notes } = missing(&observer.look().await);
+    Foreseen { steps: steps.iter().map(ToString::to_string).collect(), waiting, notes }
+}

@@ -1,0 +1,118 @@
+//! Serving the OpsSC contracts to the own peers from within the agent.
+//!
+//! A module of its own because it goes on whether the agent leads or not: peers need the contracts at any time. A server
+//! registers with a package ID, so each looks which one its organization has approved, whoever approved it, and begins
+//! anew when that changes. A port that is taken is tried again; nothing else of the agent waits for it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::contracts::Contracts;
+use super::text;
+use crate::agent::daemon::Bells;
+use crate::chaincode::shim::{Config, Server};
+use crate::client::Channel;
+use crate::fabric::names::{ChaincodeName, PackageId};
+use crate::runtime::Workers;
+use crate::runtime::retry::Backoff;
+
+/// How often it looks whether another package is approved.
+const PERIOD: Duration = Duration::from_mins(1);
+const SOON: Duration = Duration::from_millis(500);
+
+/// Serves those contracts for which a setting says where.
+pub(in crate::agent) struct ContractServers {
+    ops: Channel,
+    contracts: Contracts,
+    bells: Arc<Bells>,
+}
+
+/// A server that runs.
+struct Serving {
+    package: PackageId,
+    workers: Workers,
+}
+
+impl ContractServers {
+    /// For the contracts on `ops`; `bells` ring when one was approved.
+    pub(in crate::agent) fn new(ops: Channel, contracts: Contracts, bells: Arc<Bells>) -> Self {
+        Self { ops, contracts, bells }
+    }
+
+    /// Serves until `workers` is cancelled.
+    pub(in crate::agent) async fn run(self, workers: Workers) -> Result<(), Infallible> {
+        let names: Vec<ChaincodeName> =
+            self.contracts.names().into_iter().filter(|name| self.contracts.server(name).listen.is_some()).collect();
+        let mut serving: Vec<Option<Serving>> = names.iter().map(|_| None).collect();
+        let schedule = || Backoff::new(SOON, PERIOD);
+        let mut waits = schedule();
+        while !names.is_empty() {
+            let mut settled = true;
+            for (name, server) in names.iter().zip(&mut serving) {
+                let Some(result) = workers.token().run_until_cancelled(self.update(name, server, &workers)).await
+                else {
+                    break;
+                };
+                if let Err(reason) = result {
+                    settled = false;
+                    tracing::info!(chaincode = %name, reason, "contract is not served yet");
+                }
+            }
+            if settled {
+                waits = schedule();
+            }
+            let rest = if settled { PERIOD } else { waits.next().unwrap_or(PERIOD) };
+            tokio::select! {
+                () = workers.cancelled() => break,
+                () = self.bells.approved.notified() => waits = schedule(),
+                () = tokio::time::sleep(rest) => {}
+            }
+        }
+        for server in serving.into_iter().flatten() {
+            server.workers.cancel();
+            // A failure in it was told when it happened.
+            let _ = server.workers.finished().await;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that `name` is served under the package that is approved.
+    async fn update(
+        &self,
+        name: &ChaincodeName,
+        serving: &mut Option<Serving>,
+        workers: &Workers,
+    ) -> Result<(), String> {
+        let lifecycle = self.ops.lifecycle();
+        let committed = lifecycle.committed(name).await.map_err(|error| text::chain(&error))?;
+        let sequence = committed.ok_or("it is not committed")?.definition.sequence;
+        let approved = lifecycle.query_approved(name, Some(sequence)).await.map_err(|error| text::chain(&error))?;
+        let package = approved.and_then(|it| it.package_id).ok_or("the organization has approved no package of it")?;
+        if let Some(server) = serving
+            && server.package == package
+            && !server.workers.token().is_cancelled()
+        {
+            return Ok(());
+        }
+        if let Some(old) = serving.take() {
+            old.workers.cancel();
+            let _ = old.workers.finished().await;
+        }
+        let Some(address) = self.contracts.server(name).listen else { return Ok(()) };
+        let config = Config::new(address, package.as_str());
+        let server = Server::bind(config, self.contracts.contract(name)).await.map_err(|error| text::chain(&error))?;
+        tracing::info!(chaincode = %name, address = %server.local_address(), package = %package, "serving contract");
+        let branch = workers.child();
+        let (own, chaincode) = (branch.clone(), name.clone());
+        branch.spawn_to_end("contract-server", async move {
+            if let Err(error) = server.run(&own).await {
+                tracing::error!(%chaincode, error = text::chain(&error), "contract server ended; it is begun anew");
+            }
+            own.cancel();
+            Ok::<(), Infallible>(())
+        });
+        *serving = Some(Serving { package, workers: branch });
+        Ok(())
+    }
+}
