@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::super::super::configtx::data::signed_update;
 use super::super::super::failure::UsageError;
 use super::Session;
+use super::inline::inlined;
 use crate::fabric::config::edit::profile::parse;
 use crate::fabric::config::edit::{Operation, check_consenters};
 use crate::fabric::config::genesis::{self, Profile};
@@ -34,31 +35,36 @@ pub(super) async fn operations_of_file(
     let wrong = |error: &dyn std::fmt::Display| UsageError(format!("{}: {error}", file.display()));
     let profile: Value = parse(&text).map_err(|error| wrong(&error))?;
     let operations = Operation::parse_all(&text).map_err(|error| wrong(&error))?;
-    let update = apply(session, channel, &operations, Some(folder_of(file))).await?;
-    Ok(Computed { action: Action::Update, update, profile })
+    let before = current(session, channel).await?;
+    let update = apply(channel, &before, &operations, Some(folder_of(file)))?;
+    // Others have to be able to work the same out of what the proposal carries.
+    let held = inlined(&profile, folder_of(file)).ok().filter(|held| {
+        let operations = Operation::parse_all(&held.to_string());
+        operations.is_ok_and(|held| apply(channel, &before, &held, None).is_ok_and(|same| same == update))
+    });
+    Ok(Computed { action: Action::Update, update, profile: held.unwrap_or(profile) })
 }
 
 /// The changes that the profile of a proposal lists. It may name no files: they would be those of another machine.
 pub(super) async fn operations(session: &Session, channel: &ChannelName, profile: &Value) -> anyhow::Result<Computed> {
     // JSON is YAML.
     let operations = Operation::parse_all(&profile.to_string())?;
-    let update = apply(session, channel, &operations, None).await?;
+    let update = apply(channel, &current(session, channel).await?, &operations, None)?;
     Ok(Computed { action: Action::Update, update, profile: profile.clone() })
 }
 
-async fn apply(
-    session: &Session,
+fn apply(
     channel: &ChannelName,
+    before: &Config,
     operations: &[Operation],
     files: Option<&Path>,
 ) -> anyhow::Result<Vec<u8>> {
-    let before = current(session, channel).await?;
     let mut after = before.clone();
     for operation in operations {
         operation.apply(&mut after, files)?;
     }
-    check_consenters(&before, &after)?;
-    let update = update::compute(channel.as_str(), &before, &after)
+    check_consenters(before, &after)?;
+    let update = update::compute(channel.as_str(), before, &after)
         .with_context(|| format!("there is no update of {channel} to propose"))?;
     Ok(update.encode().to_vec())
 }

@@ -2,6 +2,7 @@
 
 mod compute;
 mod difference;
+mod inline;
 mod request;
 
 use std::collections::BTreeMap;
