@@ -10,6 +10,7 @@ mod build;
 mod chaincode_ops;
 mod channel_ops;
 mod channel_plan;
+pub mod check;
 mod comparison;
 pub mod config;
 mod creation;

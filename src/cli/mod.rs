@@ -5,6 +5,7 @@
 //! untyped and given hints.
 
 mod channel;
+mod check;
 mod config;
 mod configtx;
 mod contract;
@@ -29,6 +30,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::channel::ChannelCommand;
+use self::check::Check;
 use self::config::Config;
 use self::configtx::ConfigtxCommand;
 use self::contract::ContractCommand;
@@ -59,6 +61,8 @@ struct Arguments {
 enum Command {
     /// Run the agent until it is told to stop (also without any command)
     Run(SettingFlags),
+    /// Check whether an agent with these settings would work
+    Check(Check),
     /// Show the settings in effect and from where each has its value
     Config(Config),
     /// Have the agent leave new tasks alone: all, or those of a channel or chaincode
@@ -108,6 +112,7 @@ where
     };
     let result = match arguments.command.unwrap_or_else(|| Command::Run(SettingFlags::default())) {
         Command::Run(flags) => run::run(&flags, &environment),
+        Command::Check(check) => check::run(&check, &environment),
         Command::Config(config) => config::run(&config, &environment),
         Command::Pause(pause) => pause::pause(&pause, &environment),
         Command::Resume(resume) => pause::resume(&resume, &environment),

@@ -231,18 +231,32 @@ impl Client {
         }
         let mut failures = Vec::new();
         for orderer in self.orderers() {
-            let found = match wanted {
-                BlockId::Oldest => self.fetch(orderer, channel, Some(0)).await,
-                BlockId::Newest => self.fetch(orderer, channel, None).await,
-                BlockId::Number(number) => self.fetch(orderer, channel, Some(number)).await,
-                BlockId::Config => self.fetch_newest_config(orderer, channel).await,
-            };
-            match found {
+            match self.fetch_block_of(orderer, channel, wanted).await {
                 Ok(block) => return Ok(block),
                 Err(error) => failures.push(error),
             }
         }
         Err(ChannelError::Fetch { failures })
+    }
+
+    /// A block of a channel, from this orderer.
+    ///
+    /// Cancel safety: reading has no effect.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn fetch_block_of(
+        &self,
+        orderer: &Orderer,
+        channel: &ChannelName,
+        wanted: BlockId,
+    ) -> Result<Block, CallError> {
+        match wanted {
+            BlockId::Oldest => self.fetch(orderer, channel, Some(0)).await,
+            BlockId::Newest => self.fetch(orderer, channel, None).await,
+            BlockId::Number(number) => self.fetch(orderer, channel, Some(number)).await,
+            BlockId::Config => self.fetch_newest_config(orderer, channel).await,
+        }
     }
 
     async fn fetch_newest_config(&self, orderer: &Orderer, channel: &ChannelName) -> Result<Block, CallError> {

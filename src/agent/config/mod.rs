@@ -24,7 +24,7 @@ use crate::fabric::policy::DefinitionEncoding;
 
 pub use deployment::{ContractServer, Deployment, Way};
 pub use orderers::OrdererAdministration;
-pub use replicas::Replicas;
+pub use replicas::{KubernetesLease, Replicas};
 pub use sources::{Limits, Sources};
 pub use tasks::Tasks;
 use variables::Variables;

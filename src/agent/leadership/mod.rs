@@ -9,6 +9,8 @@
 
 mod election;
 mod file;
+#[cfg(feature = "kubernetes")]
+mod lease;
 
 use std::convert::Infallible;
 use std::io;
@@ -41,6 +43,45 @@ enum Place {
     /// There are no other replicas.
     Alone,
     LockFile(LockFile),
+    #[cfg(feature = "kubernetes")]
+    Lease(Box<lease::LeaseRecord>),
+}
+
+impl Place {
+    fn of(replicas: &Replicas) -> Self {
+        #[cfg(feature = "kubernetes")]
+        if let Some(lease) = &replicas.lease {
+            return Self::Lease(Box::new(lease::LeaseRecord::new(lease.clone())));
+        }
+        match &replicas.lock_file {
+            None => Self::Alone,
+            Some(path) => Self::LockFile(LockFile::new(path.clone())),
+        }
+    }
+
+    /// Whether a write that succeeds has found the record as it was read.
+    fn is_exclusive(&self) -> bool {
+        !matches!(self, Self::LockFile(_))
+    }
+
+    async fn read(&mut self) -> io::Result<Option<Record>> {
+        match self {
+            Self::Alone => Ok(None),
+            Self::LockFile(file) => file.read().await,
+            #[cfg(feature = "kubernetes")]
+            Self::Lease(lease) => lease.read().await,
+        }
+    }
+
+    /// Writes the record; `None` when it has changed since it was read.
+    async fn write(&mut self, holder: &str, lease: Duration) -> io::Result<Option<Record>> {
+        match self {
+            Self::Alone => Ok(None),
+            Self::LockFile(file) => file.write(holder, lease).await.map(Some),
+            #[cfg(feature = "kubernetes")]
+            Self::Lease(record) => record.write(holder, lease).await,
+        }
+    }
 }
 
 /// Decides whether this replica leads.
@@ -56,10 +97,7 @@ pub struct Leadership {
 impl Leadership {
     /// As the settings say. Reads and writes nothing yet.
     pub fn new(replicas: &Replicas) -> Self {
-        let place = match &replicas.lock_file {
-            None => Place::Alone,
-            Some(path) => Place::LockFile(LockFile::new(path.clone())),
-        };
+        let place = Place::of(replicas);
         let me = unique(&replicas.identity);
         let is_alone = matches!(place, Place::Alone);
         let standing = Standing { leads: is_alone, holder: is_alone.then(|| me.clone()), trouble: None };
@@ -96,12 +134,12 @@ impl Leadership {
     /// # Cancel safety
     /// Dropping it keeps the record until its lease ends.
     pub async fn keep(self, release: CancellationToken) -> Result<(), Infallible> {
-        let Self { me, lease, place, leads, standing } = self;
-        let Place::LockFile(mut record) = place else {
+        let Self { me, lease, place: mut record, leads, standing } = self;
+        if matches!(record, Place::Alone) {
             release.cancelled().await;
             return Ok(());
-        };
-        let mut election = Election::new(me.clone(), lease, false);
+        }
+        let mut election = Election::new(me.clone(), lease, record.is_exclusive());
         let mut ticks = tokio::time::interval(election.period());
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -118,7 +156,7 @@ impl Leadership {
         if election.leads(Instant::now()) {
             // Should it fail, the lease ends by itself.
             let given_up = tokio::time::timeout(lease / 5, record.write("", lease)).await;
-            tracing::info!(released = matches!(given_up, Ok(Ok(_))), "leadership given up");
+            tracing::info!(released = matches!(given_up, Ok(Ok(Some(_)))), "leadership given up");
         }
         leads.send_replace(false);
         Ok(())
@@ -126,14 +164,15 @@ impl Leadership {
 }
 
 /// Looks at the record and does what follows from it.
-async fn step(election: &mut Election, record: &mut LockFile, me: &str, lease: Duration) -> io::Result<()> {
+async fn step(election: &mut Election, record: &mut Place, me: &str, lease: Duration) -> io::Result<()> {
     let asked = Instant::now();
     let read: Option<Record> = record.read().await?;
     let next = election.read(read, asked);
     if next != Move::Wait {
         let begun = Instant::now();
-        let written = record.write(me, lease).await?;
-        election.wrote(next, written, begun);
+        if let Some(written) = record.write(me, lease).await? {
+            election.wrote(next, written, begun);
+        }
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ impl Replica {
     fn start(name: &str, path: Option<&Path>) -> Self {
         let leadership = Leadership::new(&Replicas {
             lock_file: path.map(Into::into),
+            lease: None,
             identity: name.to_owned(),
             lease_time: Duration::from_secs(10),
         });

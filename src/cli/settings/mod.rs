@@ -58,14 +58,12 @@ impl SettingFlags {
         Layers::new(self, environment).settings().0
     }
 
-    /// As [`settings`](Self::settings), for commands of people: logs are off but for warnings unless asked for.
+    /// As [`settings`](Self::settings), for commands of people.
     pub(super) fn settings_of_command(
         &self,
         environment: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Settings, SettingsError> {
-        let mut layers = Layers::new(self, environment);
-        layers.log_level = Some("warn");
-        layers.settings().0
+        Layers::for_command(self, environment).settings().0
     }
 
     fn value(&self, name: &str) -> Option<OsString> {
@@ -130,6 +128,11 @@ impl<'a> Layers<'a> {
                 .collect();
         }
         layers
+    }
+
+    /// As [`new`](Self::new), for commands of people: logs are off but for warnings unless asked for.
+    pub(super) fn for_command(flags: &'a SettingFlags, environment: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
+        Self { log_level: Some("warn"), ..Self::new(flags, environment) }
     }
 
     /// All settings, or all that is wrong with them and with the file; and each of them as it was found.

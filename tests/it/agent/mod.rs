@@ -5,6 +5,7 @@ mod channels;
 mod faults;
 mod flows;
 mod hostile;
+mod house;
 mod killed;
 mod sources;
 mod world;

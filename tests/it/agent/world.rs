@@ -111,6 +111,11 @@ impl World {
     pub(super) async fn agent_with(&self, member: usize, settings: &[(&'static str, &str)]) -> Running {
         let mut environment = self.members[member].environment.clone();
         environment.extend(settings.iter().map(|(name, value)| (*name, OsString::from(value))));
+        Self::agent_of(environment).await
+    }
+
+    /// Starts an agent with exactly these settings.
+    pub(super) async fn agent_of(environment: BTreeMap<&'static str, OsString>) -> Running {
         let settings = Settings::from_lookup(|name| environment.get(name).cloned()).unwrap();
         let (told, heard) = mpsc::unbounded_channel();
         let agent = Agent::open(settings).await.unwrap().with_reporter(Arc::new(Recorder(told)));
