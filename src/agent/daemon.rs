@@ -22,6 +22,7 @@ use super::http::{Health, Service};
 use super::journal::{Journal, JournalError};
 use super::metrics::Metrics;
 use super::progress::Reporter;
+use super::renewal::Renewal;
 use super::sources::Workshop;
 use super::text;
 
@@ -59,6 +60,15 @@ pub enum AgentError {
 /// # Errors
 /// [`AgentError::Settings`] with all files that are not usable, or [`AgentError::Client`].
 pub fn connect(settings: &Settings) -> Result<Client, AgentError> {
+    let (signer, profile) = open_files(settings)?;
+    // Whoever calls tries again, and should hear in time that nothing is ordered just now.
+    let timeouts = Timeouts { order: Duration::from_secs(10), ..Timeouts::default() };
+    let client = Client::builder(Arc::new(signer), profile).timeouts(timeouts);
+    Ok(client.discover_as_localhost(settings.discover_as_localhost).build()?)
+}
+
+/// Reads the identity and the connection profile.
+pub(super) fn open_files(settings: &Settings) -> Result<(SigningIdentity, ConnectionProfile), SettingsError> {
     let mut problems = Vec::new();
     let signer = SigningIdentity::load(settings.msp_id.clone(), &settings.admin_cert, &settings.admin_key)
         .map_err(|error| {
@@ -81,7 +91,7 @@ pub fn connect(settings: &Settings) -> Result<Client, AgentError> {
         })
         .ok();
     let (Some(signer), Some(profile)) = (signer, profile) else {
-        return Err(SettingsError::new(problems).into());
+        return Err(SettingsError::new(problems));
     };
     let organization = profile.organization();
     if organization.msp_id != settings.msp_id {
@@ -90,13 +100,9 @@ pub fn connect(settings: &Settings) -> Result<Client, AgentError> {
             variable: "ADMIN_MSPID",
             what,
             remedy: "use the connection profile of the own organization".to_owned(),
-        }])
-        .into());
+        }]));
     }
-    // Whoever calls tries again, and should hear in time that nothing is ordered just now.
-    let timeouts = Timeouts { order: Duration::from_secs(10), ..Timeouts::default() };
-    let client = Client::builder(Arc::new(signer), profile).timeouts(timeouts);
-    Ok(client.discover_as_localhost(settings.discover_as_localhost).build()?)
+    Ok((signer, profile))
 }
 
 /// What bootstrap would do on the own peers, which nobody is asked to do.
@@ -118,6 +124,8 @@ pub struct Bells {
     pub bootstrap: Notify,
     /// Rung when the ledger may ask for something that was missed.
     pub reconcile: Notify,
+    /// Rung when certificates and keys may have been renewed.
+    pub files: Notify,
     /// Rung when the organization has approved a contract of OpsSC, whose server may be due.
     pub(super) approved: Notify,
 }
@@ -125,6 +133,7 @@ pub struct Bells {
 impl Bells {
     /// Looks for everything, such as when an operator asks for it.
     pub fn ring_all(&self) {
+        self.files.notify_one();
         self.bootstrap.notify_one();
         self.reconcile.notify_one();
     }
@@ -249,6 +258,13 @@ impl Agent {
         let ops = client.channel(settings.ops_channel.clone());
         let servers = ContractServers::new(ops, Contracts::of(&settings), Arc::clone(&bells));
         workers.spawn_to_end("contract-servers", servers.run(workers.clone()));
+        let renewal = Renewal {
+            settings: settings.clone(),
+            client: client.clone(),
+            bells: Arc::clone(&bells),
+            stop: workers.token(),
+        };
+        workers.spawn_to_end("renewal", renewal.run());
         let duties = Duties { settings, client, orderers, reporter, workshop, health, journal, bells, standing };
         let leading = lead(duties, leads, workers.clone());
         workers.spawn_to_end("duties", leading);

@@ -27,6 +27,7 @@ pub mod low_water;
 pub mod metrics;
 mod plan;
 pub mod progress;
+mod renewal;
 mod sources;
 mod standing;
 pub mod task;

@@ -19,6 +19,7 @@ mod logging;
 mod orderer;
 mod output;
 mod pause;
+mod plan;
 mod proposal;
 mod run;
 mod settings;
@@ -40,6 +41,7 @@ use self::failure::Exit;
 use self::lifecycle::LifecycleCommand;
 use self::orderer::OrdererCommand;
 use self::pause::{Pause, Resume};
+use self::plan::Plan;
 use self::proposal::ProposalCommand;
 use self::settings::SettingFlags;
 
@@ -69,6 +71,8 @@ enum Command {
     Pause(Pause),
     /// Have the agent take up again what was paused
     Resume(Resume),
+    /// Show what the agent would do, without doing it
+    Plan(Plan),
     /// Request proposals, vote on them, look at them, follow them
     #[command(subcommand)]
     Proposal(ProposalCommand),
@@ -116,6 +120,7 @@ where
         Command::Config(config) => config::run(&config, &environment),
         Command::Pause(pause) => pause::pause(&pause, &environment),
         Command::Resume(resume) => pause::resume(&resume, &environment),
+        Command::Plan(plan) => plan::run(&plan, &environment),
         Command::Proposal(command) => proposal::run(command, &environment),
         Command::Channel(command) => channel::run(&command, &environment),
         Command::Orderer(command) => orderer::run(&command, &environment),

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::failure::Exit;
 use super::logging;
 use super::settings::SettingFlags;
-use super::signals::Signals;
+use super::signals::{Hangup, Signals};
 use crate::agent::Agent;
 use crate::runtime::CancellationToken;
 
@@ -19,17 +19,24 @@ pub(super) fn run(flags: &SettingFlags, environment: &dyn Fn(&str) -> Option<OsS
     runtime.block_on(async {
         let agent = Agent::open(settings).await?;
         let stop = CancellationToken::new();
-        let mut signals = Signals::new()?;
+        let (mut signals, mut hangup, bells) = (Signals::new()?, Hangup::new()?, agent.bells());
         let running = agent.run(stop.clone());
         tokio::pin!(running);
-        tokio::select! {
-            result = &mut running => result?,
-            name = signals.next() => {
-                tracing::info!(signal = name, "told to stop");
-                stop.cancel();
-                running.await?;
+        loop {
+            tokio::select! {
+                result = &mut running => {
+                    result?;
+                    return Ok(Exit::Done);
+                }
+                name = signals.next() => {
+                    tracing::info!(signal = name, "told to stop");
+                    stop.cancel();
+                }
+                () = hangup.next() => {
+                    tracing::info!(signal = "SIGHUP", "looking whether there is something to do");
+                    bells.ring_all();
+                }
             }
         }
-        Ok(Exit::Done)
     })
 }

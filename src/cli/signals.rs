@@ -1,4 +1,4 @@
-//! The two signals that tell a program to stop.
+//! The two signals that tell a program to stop, and the one that tells it to look again.
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -22,5 +22,20 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
+    }
+}
+
+/// SIGHUP.
+pub(super) struct Hangup(Signal);
+
+impl Hangup {
+    /// Takes the signal over from the system, for which it ends the process.
+    pub(super) fn new() -> anyhow::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup()).context("cannot listen to signals")?))
+    }
+
+    /// Waits for it.
+    pub(super) async fn next(&mut self) {
+        self.0.recv().await;
     }
 }

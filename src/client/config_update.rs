@@ -218,8 +218,9 @@ impl Client {
     /// # Errors
     /// [`SignError`] when the signer fails, or the client's certificate has expired.
     pub async fn sign_config_update(&self, update: &[u8]) -> Result<ConfigSignature, SignError> {
-        self.check_lifetime()?;
-        sign(update, &*self.shared.signer, nonce()?).await
+        let credentials = self.credentials();
+        credentials.check_lifetime()?;
+        sign(update, &*credentials.signer, nonce()?).await
     }
 
     /// Hands in an update that makes a channel, for orderers with a system channel (Fabric before 3.0), and waits until an

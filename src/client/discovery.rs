@@ -71,6 +71,14 @@ impl Cache {
     pub(super) fn forget(&self) {
         self.forgotten.store(true, Ordering::Relaxed);
     }
+
+    /// What it knows cannot be used any more. Whoever is working on a new view at this moment keeps it a minute at most.
+    pub(super) fn drop_view(&self) {
+        self.forget();
+        if let Ok(mut view) = self.view.try_lock() {
+            *view = None;
+        }
+    }
 }
 
 /// The view of `channel`, at most a minute old. Callers that come at the same time share one.
@@ -134,12 +142,10 @@ pub(super) fn unfit(peer: &Peer, question: &str) -> CallError {
 
 /// Asks the discovery service of `peer` one question, of a channel or of none.
 pub(super) async fn asked(client: &Client, channel: &str, peer: &Peer, question: Asked) -> Result<Answer, CallError> {
-    let signer = client.signer();
-    let hash = client
-        .shared
-        .client_tls
-        .as_deref()
-        .map_or_else(Bytes::new, |tls| Bytes::copy_from_slice(tls.certificate_hash()));
+    let credentials = client.credentials();
+    let signer = &credentials.signer;
+    let hash =
+        credentials.client_tls.as_deref().map_or_else(Bytes::new, |tls| Bytes::copy_from_slice(tls.certificate_hash()));
     let request = Request {
         authentication: Some(AuthInfo { client_identity: signer.creator().clone(), client_tls_cert_hash: hash }),
         queries: vec![Query { channel: channel.to_owned(), query: Some(question) }],
@@ -248,7 +254,7 @@ pub(super) fn known(channel: &Channel, view: &View, msp_id: &MspId, address: &st
 fn discovered(client: &Client, address: &str, roots: &Bytes) -> Endpoint {
     client.discovered_endpoint(Endpoint {
         address: address.to_owned(),
-        tls: client.uses_tls().then(|| Tls { roots: roots.clone(), client: client.shared.client_tls.clone() }),
+        tls: client.uses_tls().then(|| Tls { roots: roots.clone(), client: client.credentials().client_tls.clone() }),
         server_name: None,
     })
 }

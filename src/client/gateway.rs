@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -14,14 +14,15 @@ use prost_types::Timestamp;
 use ring::rand::SecureRandom as _;
 
 use super::channel::Channel;
+use super::credentials::{Credentials, Renewed};
 use super::discovery::Cache;
 use super::error::{CallError, NodeName};
 use super::lifecycle::PeerLifecycle;
-use super::net::{ClientTls, Endpoint, NetError, Pool};
+use super::net::{Endpoint, NetError, Pool};
 use super::node::{Orderer, Peer};
 use super::profile::{ConnectionProfile, Node};
 use super::transact::Way;
-use crate::fabric::identity::{Certificate, Creator, SignError, Signer};
+use crate::fabric::identity::{SignError, Signer};
 use crate::fabric::names::{ChannelName, MspId};
 use crate::fabric::tx::{Header, Invocation, Nonce, Proposal, envelope};
 use crate::pb::common::{Envelope, HeaderType};
@@ -155,34 +156,19 @@ impl ClientBuilder {
             let (name, connection) = connect(node)?;
             orderers.push(Orderer::new(name, connection));
         }
-        let client_tls = self.profile.client_tls().cloned();
         let uses_tls = self.profile.peers_of(organization).any(|node| node.endpoint.tls.is_some());
-        let certificate = Creator::decode(self.signer.creator())
-            .ok()
-            .and_then(|creator| Certificate::from_pem(&creator.certificate_pem).ok())
-            .map(|certificate| Lifetime::of(&certificate));
-        let lifetimes = certificate
-            .iter()
-            .map(|identity| ("certificate", identity.clone()))
-            .chain(client_tls.iter().map(|tls| ("TLS client certificate", Lifetime::of_tls(tls))));
-        for (what, Lifetime { subject, not_after, expiry }) in lifetimes {
-            if not_after < now().seconds {
-                return Err(ClientError::Expired { what, subject, not_after: expiry });
-            }
-            if not_after < now().seconds + SOON {
-                tracing::warn!(what, subject, expiry, "certificate expires soon");
-            }
-        }
+        let credentials = Credentials::new(self.signer, self.profile.client_tls().cloned());
+        credentials.check()?;
         Ok(Client {
             shared: Arc::new(Shared {
-                signer: self.signer,
+                msp_id,
+                credentials: RwLock::new(Arc::new(credentials)),
+                profile: Mutex::new(self.profile),
                 peers,
                 orderers,
                 preferred: AtomicUsize::new(0),
                 orderer_turn: AtomicUsize::new(0),
                 pool,
-                certificate,
-                client_tls,
                 uses_tls,
                 discover_as_localhost: self.discover_as_localhost,
                 timeouts: self.timeouts,
@@ -190,28 +176,6 @@ impl ClientBuilder {
                 discovered: Mutex::default(),
             }),
         })
-    }
-}
-
-/// How long before its end a certificate is worth a warning: a week, in seconds.
-const SOON: i64 = 7 * 24 * 60 * 60;
-
-/// Until when a certificate can be used.
-#[derive(Debug, Clone)]
-struct Lifetime {
-    subject: String,
-    not_after: i64,
-    expiry: String,
-}
-
-impl Lifetime {
-    fn of(certificate: &Certificate) -> Self {
-        let (subject, expiry) = (certificate.subject().to_owned(), certificate.expiry().to_owned());
-        Self { subject, not_after: certificate.not_after(), expiry }
-    }
-
-    fn of_tls(tls: &ClientTls) -> Self {
-        Self { subject: tls.subject().to_owned(), not_after: tls.not_after(), expiry: tls.expiry().to_owned() }
     }
 }
 
@@ -235,15 +199,16 @@ pub struct Client {
 }
 
 pub(super) struct Shared {
-    pub(super) signer: Arc<dyn Signer>,
+    msp_id: MspId,
+    credentials: RwLock<Arc<Credentials>>,
+    /// By which the nodes are known now.
+    profile: Mutex<ConnectionProfile>,
     pub(super) peers: Vec<Peer>,
     pub(super) orderers: Vec<Orderer>,
     /// The own peer that answered last: all calls go to it while it does, so that what was written there is read there.
     preferred: AtomicUsize,
     pub(super) orderer_turn: AtomicUsize,
     pub(super) pool: Pool,
-    certificate: Option<Lifetime>,
-    pub(super) client_tls: Option<Arc<ClientTls>>,
     uses_tls: bool,
     pub(super) discover_as_localhost: bool,
     pub(super) timeouts: Timeouts,
@@ -254,7 +219,7 @@ pub(super) struct Shared {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("signer", &self.shared.signer)
+            .field("signer", &self.signer())
             .field("peers", &self.shared.peers)
             .field("orderers", &self.shared.orderers)
             .finish_non_exhaustive()
@@ -275,12 +240,63 @@ impl Client {
 
     /// The organization it acts for.
     pub fn msp_id(&self) -> &MspId {
-        self.shared.signer.msp_id()
+        &self.shared.msp_id
     }
 
     /// Who signs.
-    pub fn signer(&self) -> &Arc<dyn Signer> {
-        &self.shared.signer
+    pub fn signer(&self) -> Arc<dyn Signer> {
+        Arc::clone(&self.credentials().signer)
+    }
+
+    /// What is shown to nodes now. Take it once for one message: it may be renewed at any time.
+    pub(super) fn credentials(&self) -> Arc<Credentials> {
+        Arc::clone(&self.shared.credentials.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes over credentials and TLS roots that were renewed, for this client and all its clones. Nothing is dropped:
+    /// what is under way ends as it began. Nodes are known by their names; where others are named, or at other
+    /// addresses, a new client is needed.
+    ///
+    /// # Errors
+    /// [`ClientError`]: what is new cannot be used, and everything stays as it was.
+    pub fn renew(&self, signer: Arc<dyn Signer>, profile: ConnectionProfile) -> Result<Renewed, ClientError> {
+        let credentials = Credentials::new(signer, profile.client_tls().cloned());
+        let other = || ClientError::Organization { msp_id: credentials.signer.msp_id().clone() };
+        if credentials.signer.msp_id() != self.msp_id() {
+            return Err(other());
+        }
+        credentials.check()?;
+        let mut known = self.shared.profile.lock().unwrap_or_else(PoisonError::into_inner);
+        let organization = profile.organization_of(self.msp_id()).ok_or_else(other)?;
+        let former = known.organization_of(self.msp_id()).ok_or_else(other)?;
+        let nodes: Vec<&Node> = profile.peers_of(organization).chain(profile.orderers()).collect();
+        let before: Vec<&Node> = known.peers_of(former).chain(known.orderers()).collect();
+        let mut renewed = Renewed {
+            credentials: !credentials.is_same(&self.credentials()),
+            needs_new_client: nodes.len() != before.len(),
+            ..Renewed::default()
+        };
+        for old in before {
+            match nodes.iter().find(|node| node.name == old.name) {
+                Some(new) if new.endpoint == old.endpoint => {}
+                Some(new) if new.endpoint.address == old.endpoint.address => {
+                    let failed = |source| ClientError::Node { name: new.name.clone(), source };
+                    self.shared.pool.renew(&old.endpoint, &new.endpoint).map_err(failed)?;
+                    renewed.connections += 1;
+                }
+                Some(_) | None => renewed.needs_new_client = true,
+            }
+        }
+        if renewed == (Renewed { needs_new_client: renewed.needs_new_client, ..Renewed::default() }) {
+            return Ok(renewed);
+        }
+        *self.shared.credentials.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(credentials);
+        // Nodes that were discovered are known with the former certificates.
+        for cache in self.shared.discovered.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            cache.drop_view();
+        }
+        *known = profile;
+        Ok(renewed)
     }
 
     /// The organization's own peers, in the profile's order. There is at least one.
@@ -346,8 +362,18 @@ impl Client {
         invocation: &Invocation,
         header_type: HeaderType,
     ) -> Result<Proposal, SignError> {
-        self.check_lifetime()?;
-        Ok(Proposal::new(channel, invocation, self.shared.signer.creator(), nonce()?, now(), header_type))
+        self.draft_as(&self.credentials(), channel, invocation, header_type)
+    }
+
+    fn draft_as(
+        &self,
+        credentials: &Credentials,
+        channel: Option<&ChannelName>,
+        invocation: &Invocation,
+        header_type: HeaderType,
+    ) -> Result<Proposal, SignError> {
+        credentials.check_lifetime()?;
+        Ok(Proposal::new(channel, invocation, credentials.signer.creator(), nonce()?, now(), header_type))
     }
 
     /// A signed proposal with a nonce and the time of now.
@@ -357,8 +383,18 @@ impl Client {
         invocation: &Invocation,
         header_type: HeaderType,
     ) -> Result<(Proposal, SignedProposal), SignError> {
-        let proposal = self.draft(channel, invocation, header_type)?;
-        let to_send = proposal.sign(&*self.shared.signer).await?;
+        self.propose_as(&self.credentials(), channel, invocation, header_type).await
+    }
+
+    pub(super) async fn propose_as(
+        &self,
+        credentials: &Credentials,
+        channel: Option<&ChannelName>,
+        invocation: &Invocation,
+        header_type: HeaderType,
+    ) -> Result<(Proposal, SignedProposal), SignError> {
+        let proposal = self.draft_as(credentials, channel, invocation, header_type)?;
+        let to_send = proposal.sign(&*credentials.signer).await?;
         Ok((proposal, to_send))
     }
 
@@ -394,27 +430,18 @@ impl Client {
         channel: &ChannelName,
         data: Bytes,
     ) -> Result<Envelope, SignError> {
-        self.check_lifetime()?;
-        let signer = &*self.shared.signer;
+        let credentials = self.credentials();
+        credentials.check_lifetime()?;
+        let signer = &*credentials.signer;
         let header = Header {
             header_type,
             channel: Some(channel),
             creator: signer.creator(),
             nonce: nonce()?,
             time: now(),
-            tls_cert_hash: self.shared.client_tls.as_deref().map(|tls| tls.certificate_hash().as_slice()),
+            tls_cert_hash: credentials.client_tls.as_deref().map(|tls| tls.certificate_hash().as_slice()),
         };
         envelope(&header, data).sign(signer).await
-    }
-
-    /// A client may outlive its certificate. Nodes would say so too, each in words of its own.
-    pub(super) fn check_lifetime(&self) -> Result<(), SignError> {
-        match &self.shared.certificate {
-            Some(Lifetime { subject, not_after, expiry }) if *not_after < now().seconds => {
-                Err(SignError::Expired { subject: subject.clone(), not_after: expiry.clone() })
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Whether the network speaks TLS: discovery tells addresses without saying how to speak to them.
@@ -436,7 +463,7 @@ pub(super) fn nonce() -> Result<Nonce, SignError> {
     Ok(Nonce(bytes))
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp {
         seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),

@@ -10,6 +10,7 @@ mod channel;
 pub mod channels;
 mod checkpoint;
 mod config_update;
+mod credentials;
 mod deliver;
 mod discovery;
 mod error;
@@ -32,6 +33,7 @@ mod turns;
 
 pub use channel::{Channel, EvaluateError};
 pub use config_update::{UpdateError, Updated};
+pub use credentials::Renewed;
 pub use deliver::{BlockStream, FilteredBlockStream, Flaw, PrivateBlockStream, Span, StreamError};
 pub use error::{CallError, GatewayDetail, NodeName};
 pub use gateway::{Client, ClientBuilder, ClientError, Timeouts};

@@ -9,6 +9,7 @@
 
 mod act;
 mod contracts;
+mod foresee;
 mod missing;
 mod observe;
 mod servers;
@@ -29,6 +30,8 @@ use super::text;
 use act::Actor;
 pub(super) use act::CatchUp;
 pub(super) use contracts::Contracts;
+pub use foresee::Foreseen;
+pub(super) use foresee::foresee;
 use missing::{Missing, missing};
 use observe::Observer;
 pub(super) use servers::ContractServers;
@@ -51,17 +54,6 @@ pub struct Standing {
     /// What is missing and waited for.
     pub missing: Vec<String>,
     /// What is missing and cannot be done from here.
-    pub notes: Vec<String>,
-}
-
-/// What bootstrap would do.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
-pub struct Foreseen {
-    /// What it would do now. More may follow: what is on a channel shows once it is joined.
-    pub steps: Vec<String>,
-    /// What is in the way.
-    pub waiting: Vec<String>,
-    /// What nothing can be done about from here.
     pub notes: Vec<String>,
 }
 
@@ -156,16 +148,4 @@ impl Bootstrap {
             true
         });
     }
-}
-
-/// Looks what bootstrap would do, without doing it.
-pub(super) async fn foresee(
-    client: Client,
-    channels: ChannelOps,
-    chaincodes: ChaincodeOps,
-    contracts: Contracts,
-) -> Foreseen {
-    let observer = Observer { client, channels, chaincodes, contracts };
-    let Missing { steps, waiting, notes } = missing(&observer.look().await);
-    Foreseen { steps: steps.iter().map(ToString::to_string).collect(), waiting, notes }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -66,9 +66,8 @@ impl Pool {
         connector.set_keepalive(Some(Duration::from_secs(30)));
         let connection = Connection {
             shared: Arc::new(Prepared {
-                endpoint: prepared,
+                dial: Mutex::new(Dial { endpoint: prepared, channel: None }),
                 connector,
-                channel: OnceLock::new(),
                 health: Health::default(),
             }),
         };
@@ -77,6 +76,21 @@ impl Pool {
         }
         connections.insert(endpoint.clone(), connection.clone());
         Ok(connection)
+    }
+
+    /// Whoever holds the connection to `old` dials as `new` says from the next call on; what is under way ends as it
+    /// began. For certificates that were renewed.
+    ///
+    /// # Errors
+    /// [`NetError`] when no connection could ever be made as described; everything stays as it was then.
+    pub fn renew(&self, old: &Endpoint, new: &Endpoint) -> Result<(), NetError> {
+        let endpoint = prepare(new)?;
+        let mut connections = self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connection) = connections.remove(old) {
+            *connection.shared.dial() = Dial { endpoint, channel: None };
+            connections.insert(new.clone(), connection);
+        }
+        Ok(())
     }
 }
 
@@ -87,16 +101,27 @@ pub struct Connection {
 }
 
 struct Prepared {
-    endpoint: tonic::transport::Endpoint,
+    dial: Mutex<Dial>,
     connector: HttpConnector<Resolver>,
-    /// Made inside the runtime, which the preparation does not need.
-    channel: OnceLock<Channel>,
     health: Health,
+}
+
+/// How the node is dialled now.
+struct Dial {
+    endpoint: tonic::transport::Endpoint,
+    /// Made inside the runtime, which the preparation does not need.
+    channel: Option<Channel>,
+}
+
+impl Prepared {
+    fn dial(&self) -> MutexGuard<'_, Dial> {
+        self.dial.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Connection").field(self.shared.endpoint.uri()).finish()
+        f.debug_tuple("Connection").field(self.shared.dial().endpoint.uri()).finish()
     }
 }
 
@@ -111,8 +136,9 @@ impl Connection {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn channel(&self) -> Channel {
-        let Prepared { endpoint, connector, channel, .. } = &*self.shared;
-        channel.get_or_init(|| endpoint.connect_with_connector_lazy(connector.clone())).clone()
+        let mut dial = self.shared.dial();
+        let Dial { endpoint, channel } = &mut *dial;
+        channel.get_or_insert_with(|| endpoint.connect_with_connector_lazy(self.shared.connector.clone())).clone()
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::AnySigner;
 use crate::client::profile::ConnectionProfile;
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, Renewed};
 use crate::fabric::identity::Creator;
 use crate::fabric::names::MspId;
 
@@ -21,6 +21,11 @@ fn certificate(last_year: i32) -> (String, String) {
 }
 
 fn build(identity_until: i32, tls_until: i32) -> Result<Client, ClientError> {
+    let (signer, profile) = credentials(identity_until, tls_until);
+    Client::builder(signer, profile).build()
+}
+
+fn credentials(identity_until: i32, tls_until: i32) -> (Arc<AnySigner>, ConnectionProfile) {
     let msp_id = MspId::parse("Org1MSP").unwrap();
     let (identity, _) = certificate(identity_until);
     let creator = Creator { msp_id: msp_id.clone(), certificate_pem: identity.into() }.encode();
@@ -31,7 +36,7 @@ fn build(identity_until: i32, tls_until: i32) -> Result<Client, ClientError> {
         "peers": {"peer0": {"url": "grpc://localhost:7051"}},
     });
     let profile = ConnectionProfile::parse(&profile.to_string()).unwrap();
-    Client::builder(Arc::new(AnySigner { msp_id, creator }), profile).build()
+    (Arc::new(AnySigner { msp_id, creator }), profile)
 }
 
 #[test]
@@ -42,4 +47,21 @@ fn an_expired_certificate_is_told_with_its_end() {
     assert!(error.contains("expired on") && error.contains("2022"), "{error}");
     let error = build(2090, 2021).unwrap_err().to_string();
     assert!(error.starts_with("TLS client certificate of ") && error.contains("2022"), "{error}");
+}
+
+#[test]
+fn what_is_renewed_is_taken_over_by_all_clones_unless_it_has_expired() {
+    let client = build(2090, 2090).unwrap();
+    let clone = client.clone();
+    let first = client.signer().creator().clone();
+    for (identity, tls) in [(2021, 2090), (2090, 2021)] {
+        let (signer, profile) = credentials(identity, tls);
+        assert!(matches!(client.renew(signer, profile), Err(ClientError::Expired { .. })));
+        assert_eq!(*clone.signer().creator(), first);
+    }
+    let (signer, profile) = credentials(2090, 2090);
+    let renewed = client.renew(signer.clone(), profile.clone()).unwrap();
+    assert!(renewed.credentials && !renewed.needs_new_client, "{renewed:?}");
+    assert_eq!(clone.signer().creator(), &signer.creator);
+    assert_eq!(client.renew(signer, profile).unwrap(), Renewed::default());
 }

@@ -301,9 +301,11 @@ pub(super) async fn submit(
     invocation: &Invocation,
     endorsers: &Endorsers,
 ) -> Result<Committed, SubmitError> {
-    let signer = &**channel.client().signer();
+    // What is proposed and what is handed in must be signed by the same.
+    let credentials = channel.client().credentials();
+    let header_type = HeaderType::EndorserTransaction;
     let (proposal, signed) =
-        channel.client().propose(Some(channel.name()), invocation, HeaderType::EndorserTransaction).await?;
+        channel.client().propose_as(&credentials, Some(channel.name()), invocation, header_type).await?;
     let mut watch = commit::Watch::new(channel, proposal.tx_id()).await?;
     let open = async {
         watch.open().await;
@@ -317,7 +319,7 @@ pub(super) async fn submit(
         Ok(())
     };
     let (endorsed, (), ()) = tokio::try_join!(endorse(channel, &proposal, &signed, endorsers), open, warm)?;
-    let envelope = endorsed.transaction.sign(signer).await?;
+    let envelope = endorsed.transaction.sign(&*credentials.signer).await?;
     let CommitStatus { tx_id, block, code } =
         commit::order_and_watch(channel, watch, endorsed.tx_id(), envelope).await?;
     match code {

@@ -7,5 +7,6 @@ mod flows;
 mod hostile;
 mod house;
 mod killed;
+mod renewal;
 mod sources;
 mod world;
