@@ -13,6 +13,7 @@ use super::logging;
 use super::output;
 use super::settings::SettingFlags;
 use crate::agent;
+use crate::agent::config::Settings;
 use crate::agent::text;
 use crate::client::channels::Joined;
 use crate::client::participation::{OrdererAdmin, Participation, ParticipationError};
@@ -29,10 +30,10 @@ pub(super) enum OrdererCommand {
     Remove(Remove),
 }
 
-/// Which orderers.
+/// Which orderers, and everything else that is set.
 #[derive(Debug, Args)]
 #[expect(clippy::doc_markdown, reason = "shown as they are by --help")]
-struct Orderers {
+pub(super) struct Orderers {
     /// An orderer's administration endpoint, host:port; may be repeated (ORDERER_ADMIN_ENDPOINTS)
     #[arg(short = 'o', long = "orderer-address", value_name = "HOST:PORT")]
     addresses: Vec<String>,
@@ -87,7 +88,8 @@ pub(super) struct Remove {
 }
 
 impl Orderers {
-    fn open(&self, environment: &dyn Fn(&str) -> Option<OsString>) -> anyhow::Result<Vec<OrdererAdmin>> {
+    /// The settings with these flags, after which logs are on.
+    pub(super) fn settings(&self, environment: &dyn Fn(&str) -> Option<OsString>) -> anyhow::Result<Settings> {
         let settings = self.flags.settings_of_command(&|name: &str| {
             let flag = match name {
                 "ORDERER_ADMIN_ENDPOINTS" if !self.addresses.is_empty() => Some(self.addresses.join(",").into()),
@@ -99,7 +101,11 @@ impl Orderers {
             flag.or_else(|| environment(name))
         })?;
         logging::start(settings.log_level, settings.log_format);
-        let orderers = settings.orderers.open()?;
+        Ok(settings)
+    }
+
+    fn open(&self, environment: &dyn Fn(&str) -> Option<OsString>) -> anyhow::Result<Vec<OrdererAdmin>> {
+        let orderers = self.settings(environment)?.orderers.open()?;
         if orderers.is_empty() {
             let what = "no orderer is named: use --orderer-address or ORDERER_ADMIN_ENDPOINTS";
             return Err(UsageError(what.to_owned()).into());
@@ -200,7 +206,7 @@ async fn parts(orderer: &OrdererAdmin, only: Option<&ChannelName>) -> Result<Vec
     Ok(parts)
 }
 
-fn in_words(part: &Participation) -> String {
+pub(super) fn in_words(part: &Participation) -> String {
     format!("{}, {}, height {}", part.relation, part.status, part.height)
 }
 

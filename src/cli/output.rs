@@ -2,15 +2,32 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::agent::text;
+use crate::fabric::config::hazards;
+use crate::fabric::config::tree::Config;
 
 /// A line for people. Nobody is left to tell when it cannot be written.
 pub(super) fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// What members should know before they agree to the step from one configuration to another, a line each.
+pub(super) fn warnings(before: Option<&Config>, after: &Config) -> Vec<String> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let found = hazards(before, after, i64::try_from(now).unwrap_or(i64::MAX));
+    found.iter().map(|hazard| text::bounded(&format!("warning: {hazard}"), 2 * LINE)).collect()
+}
+
+/// The same, told at once.
+pub(super) fn warn(before: Option<&Config>, after: &Config) {
+    for warning in warnings(before, after) {
+        say(&warning);
+    }
 }
 
 /// A line of data. A reader that has left has seen enough.

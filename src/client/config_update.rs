@@ -21,7 +21,9 @@ use super::events::Start;
 use super::gateway::{Client, nonce};
 use super::transact::{self, BroadcastError};
 use crate::fabric::block::last_config;
-use crate::fabric::config::sign;
+use crate::fabric::config::edit::{EditError, check_consenters};
+use crate::fabric::config::update::{apply, standing};
+use crate::fabric::config::{ChannelConfig, sign, tree};
 use crate::fabric::identity::SignError;
 use crate::fabric::names::{BlockNumber, ChannelName};
 use crate::pb::common::{
@@ -29,8 +31,9 @@ use crate::pb::common::{
 };
 use crate::runtime::retry::Backoff;
 
-/// How many configuration blocks are looked at when an update was refused: further back nobody asks for one again.
-const LOOK_BACK: usize = 64;
+/// How many configuration blocks are looked at when an update was refused: more than channels come to have, and an end
+/// all the same.
+const LOOK_BACK: usize = 4096;
 
 /// How a channel came to have an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +81,18 @@ pub enum UpdateError {
     /// or would make a configuration that is not valid.
     #[error("the ordering service refuses the update")]
     Refused(#[source] CallError),
+    /// It was not handed in, because orderers would refuse it, or could not live with it.
+    #[error("the orderers would not take the update: {reason}")]
+    Unsuitable {
+        /// In their words.
+        reason: String,
+    },
+    /// It was not handed in, because signatures are lacking. More of them make it another one, which may be handed in.
+    #[error("signatures are lacking: {}", lacking.join("; "))]
+    Lacking {
+        /// The policies that are not satisfied, with who has signed and who has not.
+        lacking: Vec<String>,
+    },
     /// No orderer took it. Handing in the same again is safe.
     #[error("the update was not handed in")]
     NotOrdered(#[source] BroadcastError),
@@ -118,6 +133,8 @@ impl UpdateError {
             | Self::OtherChannel { .. }
             | Self::Exists { .. }
             | Self::Refused(_)
+            | Self::Unsuitable { .. }
+            | Self::Lacking { .. }
             | Self::Sign(_) => false,
         }
     }
@@ -146,6 +163,7 @@ impl Channel {
         if holds(&newest, &update.config_update) {
             return Ok(Updated::Already { block: number(&newest) });
         }
+        check(&newest, update)?;
         let data = Bytes::from(update.encode_to_vec());
         let envelope = self.client().envelope(HeaderType::ConfigUpdate, self.name(), data).await?;
         match transact::broadcast(self.client(), Some(self), &envelope).await {
@@ -282,6 +300,30 @@ impl Client {
             }
         }
     }
+}
+
+/// What orderers would say of the update, as far as it is sure before they are asked: how they agree does not allow it,
+/// or signatures are lacking. Of one that does not fit this configuration they have the last word: it may be in force, or
+/// the peer may be behind.
+fn check(newest: &Block, update: &ConfigUpdateEnvelope) -> Result<(), UpdateError> {
+    let Ok(before) = tree::Config::from_block(newest) else { return Ok(()) };
+    let (Some(root), Ok(decoded)) = (&before.channel_group, tree::ConfigUpdate::decode(&update.config_update)) else {
+        return Ok(());
+    };
+    let Ok(group) = apply(root, &decoded, &decoded.channel_id, |_| Ok(())) else { return Ok(()) };
+    let after = tree::Config { channel_group: Some(group), ..before.clone() };
+    if let Err(EditError::Unsuitable { reason }) = check_consenters(&before, &after) {
+        return Err(UpdateError::Unsuitable { reason });
+    }
+    let Ok(config) = ChannelConfig::from_block(newest) else { return Ok(()) };
+    // Who cannot be judged here may have signed well.
+    if config.application().values().chain(config.orderers().values()).any(|member| member.msp().is_err()) {
+        return Ok(());
+    }
+    let standings = standing(&config, &update.config_update, &update.signatures).unwrap_or_default();
+    let lacking: Vec<String> =
+        standings.iter().filter(|standing| !standing.satisfied).map(ToString::to_string).collect();
+    if lacking.is_empty() { Ok(()) } else { Err(UpdateError::Lacking { lacking }) }
 }
 
 /// The channel that an update is for.

@@ -7,7 +7,7 @@ use crate::fabric::config::edit::{Operation, create_channel, profile};
 use crate::fabric::config::genesis::{self, Profile};
 use crate::fabric::config::tree::{Config, ConfigGroup, ConfigUpdate};
 use crate::fabric::config::update::{apply, compute, standing};
-use crate::fabric::config::{Artifacts, ChannelConfig, json, show};
+use crate::fabric::config::{Artifacts, ChannelConfig, hazards, json, show};
 
 const GENESIS: &[u8] = include_bytes!("../../testdata/golden/blocks/00-genesis/block.pb");
 
@@ -31,6 +31,7 @@ pub fn config_tree(input: &[u8]) {
         assert_eq!(canonical.clone().canonical(), canonical);
         let _ = show::summary(&config);
         let _ = show::diff(current, &config);
+        let _ = hazards(Some(current), &config, 0);
         if let Ok(update) = compute("ch", current, &config)
             && let Some(Ok(group)) = current.channel_group.as_ref().map(|root| apply(root, &update, "ch", |_| Ok(())))
         {
@@ -43,7 +44,8 @@ pub fn config_tree(input: &[u8]) {
         let _ = standing(channel, input, &[]);
         let _ = genesis::block_of_creation(input);
     }
-    for message in ["common.Config", "common.ConfigUpdate", "common.ConfigEnvelope", "common.Envelope"] {
+    for message in ["common.Config", "common.ConfigUpdate", "common.ConfigEnvelope", "common.Envelope", "common.Block"]
+    {
         if let Ok(value) = json::decode(message, input) {
             let again = json::encode(message, &value).expect("what was decoded can be encoded");
             // What JSON has no place for is lost once, and no more after that.

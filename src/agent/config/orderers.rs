@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use crate::client::net::{ClientTls, Endpoint, Tls};
-use crate::client::participation::OrdererAdmin;
+use crate::client::participation::{OrdererAdmin, TlsFiles};
 
 use super::variables::{Problem, SettingsError, Variables};
 use crate::agent::text;
@@ -45,7 +45,7 @@ impl OrdererAdministration {
         Self { endpoints, ca, client: cert.zip(key) }
     }
 
-    /// Opens what the settings name. Reaches for no orderer yet.
+    /// Opens what the settings name. Reaches for no orderer yet. The files are read again whenever they have changed.
     ///
     /// # Errors
     /// [`SettingsError`] with every problem.
@@ -85,7 +85,12 @@ impl OrdererAdministration {
         let mut opened = Vec::new();
         for address in &self.endpoints {
             let endpoint = Endpoint { address: address.clone(), tls: tls.clone(), server_name: None };
-            match OrdererAdmin::new(address.as_str(), &endpoint) {
+            let files = self.ca.clone().map(|ca| TlsFiles { ca, client: self.client.clone() });
+            let opened_one = match files {
+                Some(files) => OrdererAdmin::with_files(address.as_str(), &endpoint, files),
+                None => OrdererAdmin::new(address.as_str(), &endpoint),
+            };
+            match opened_one {
                 Ok(admin) => opened.push(admin),
                 Err(error) => problems.push(Problem {
                     variable: ENDPOINTS,

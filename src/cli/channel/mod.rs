@@ -1,5 +1,6 @@
 //! `opssc-agent channel …`: the own peers' channels, their blocks and their configuration.
 
+mod create;
 mod register;
 mod update;
 
@@ -22,10 +23,14 @@ use crate::client::channels::Joined;
 use crate::client::participation::BlockId;
 use crate::client::{Client, Peer};
 use crate::fabric::block::Block as Decoded;
+use crate::fabric::config::tree::Config;
+use crate::fabric::config::{self, ChannelConfig};
 use crate::fabric::names::{ChannelName, MspId};
 use crate::pb::common::Block;
 
 use self::register::{Register, Registered};
+use self::create::Create;
+pub(super) use self::create::update_of_profile;
 use self::update::Update;
 
 /// What to do with channels.
@@ -37,7 +42,7 @@ pub(super) enum ChannelCommand {
     List(List),
     /// Fetch a block: newest, oldest, config, or a number
     Fetch(Fetch),
-    /// Show how the own peers stand in a channel
+    /// Show a channel: who is in it, who may do what, its settings, and how the own peers stand in it
     Info(Info),
     /// Hand in a configuration update and wait until an own peer has it
     Update(Update),
@@ -45,6 +50,8 @@ pub(super) enum ChannelCommand {
     Register(Register),
     /// List the channels in the books of the ops channel
     Registered(Registered),
+    /// Make a channel without a vote, and have the own orderers and peers join it
+    Create(Box<Create>),
 }
 
 /// Which own peers.
@@ -140,6 +147,7 @@ pub(super) fn run(command: &ChannelCommand, environment: &dyn Fn(&str) -> Option
             ChannelCommand::Update(update) => update::run(update, environment).await,
             ChannelCommand::Register(channel) => register::register(channel, environment).await,
             ChannelCommand::Registered(list) => register::registered(list, environment).await,
+            ChannelCommand::Create(create) => create::run(create, environment).await,
         }
     })
 }
@@ -299,7 +307,9 @@ async fn show(info: &Info, environment: &dyn Fn(&str) -> Option<OsString>) -> an
     let channel = channel_name(&info.channel)?;
     let client = open(&info.flags, environment)?;
     let view = client.channel(channel.clone());
-    let config = view.config().await.context("the channel's configuration was not got")?;
+    let block = view.config_block().await.context("the channel's configuration was not got")?;
+    let config = ChannelConfig::from_block(&block)?;
+    let tree = Config::from_block(&block)?;
     let mut exit = Exit::Done;
     let mut heights = Vec::new();
     for peer in client.peers() {
@@ -322,6 +332,7 @@ async fn show(info: &Info, environment: &dyn Fn(&str) -> Option<OsString>) -> an
             "ordererOrganizations": orderers,
             "ordererAddresses": config.orderer_addresses(),
             "heights": heights,
+            "config": config::json::decode("common.Config", &tree.encode())?,
         }))?;
         return Ok(exit);
     }
@@ -334,6 +345,8 @@ async fn show(info: &Info, environment: &dyn Fn(&str) -> Option<OsString>) -> an
         ("Configuration", format!("sequence {}", config.sequence())),
         ("Heights", heights.join(", ")),
     ]))?;
+    output::put("")?;
+    config::show::summary(&tree).iter().try_for_each(|line| output::put(&text::clean(line)))?;
     Ok(exit)
 }
 

@@ -170,7 +170,9 @@ impl Diff {
         let read = ConfigUpdate::decode(&signed.config_update).context("this is no update")?;
         let root = original.channel_group.as_ref().ok_or(UpdateError::NoGroup { which: "current" })?;
         let group = apply(root, &read, &read.channel_id, |_| Ok(()))?;
-        print(&show::diff(&original, &Config { channel_group: Some(group), ..original.clone() })?)?;
+        let updated = Config { channel_group: Some(group), ..original.clone() };
+        print(&show::diff(&original, &updated)?)?;
+        output::warn(Some(&original), &updated);
         let channel = super::channel_config(&read.channel_id, &original)?;
         for standing in standing(&channel, &signed.config_update, &signed.signatures)? {
             output::put(&text::clean(&standing.to_string()))?;

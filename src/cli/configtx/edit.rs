@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::UpdateOutput;
 use crate::cli::output;
-use crate::fabric::config::edit::{EditError, Operation, OrganizationType, check_consenters, create_channel, profile};
+use crate::fabric::config::edit::{Operation, OrganizationType, create_channel, profile};
 use crate::fabric::config::genesis;
 use crate::fabric::config::update::compute;
 use crate::fabric::names::ChannelName;
@@ -33,9 +33,7 @@ impl Edit {
             operation.apply(&mut updated, Some(Path::new("")))?;
         }
         let update = compute(&self.channel_id, &original, &updated)?;
-        if let Err(refused @ EditError::Unsuitable { .. }) = check_consenters(&original, &updated) {
-            output::say(&format!("warning: orderers will refuse it: {refused}"));
-        }
+        output::warn(Some(&original), &updated);
         self.output.write(&update)
     }
 }

@@ -8,25 +8,28 @@
 //! Source: Fabric 3.1.5 `orderer/common/channelparticipation`, `internal/osnadmin`, `orderer/common/types`.
 
 mod error;
+mod files;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod wire;
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hyper::Method;
 use prost::Message as _;
 
 pub use error::ParticipationError;
+pub use files::TlsFiles;
 
 use super::channels::{Joined, channel_of};
 use super::error::NodeName;
-use super::net::http::{Answered, Asked, Http, HttpError};
+use super::net::http::{Answered, Asked, HttpError};
 use super::net::{Endpoint, NetError};
 use crate::fabric::names::{BlockNumber, ChannelName};
 use crate::pb::common::Block;
+use files::Reach;
 use wire::Refusal;
 
 /// How long an orderer may take, unless told otherwise: joining writes a ledger.
@@ -138,7 +141,7 @@ impl fmt::Display for BlockId {
 #[derive(Debug, Clone)]
 pub struct OrdererAdmin {
     node: NodeName,
-    http: Http,
+    reach: Reach,
     patience: Duration,
 }
 
@@ -149,7 +152,17 @@ impl OrdererAdmin {
     /// [`NetError`] when no connection could ever be made as described.
     pub fn new(name: impl Into<String>, endpoint: &Endpoint) -> Result<Self, NetError> {
         let node = NodeName { name: name.into(), address: endpoint.address.clone() };
-        Ok(Self { node, http: Http::new(endpoint)?, patience: PATIENCE })
+        Ok(Self { node, reach: Reach::new(endpoint, None)?, patience: PATIENCE })
+    }
+
+    /// As [`new`](Self::new), with certificates that are read from these files again whenever they have changed. Those of
+    /// `endpoint` serve while the files cannot be used.
+    ///
+    /// # Errors
+    /// [`NetError`] when no connection could ever be made as described.
+    pub fn with_files(name: impl Into<String>, endpoint: &Endpoint, files: TlsFiles) -> Result<Self, NetError> {
+        let node = NodeName { name: name.into(), address: endpoint.address.clone() };
+        Ok(Self { node, reach: Reach::new(endpoint, Some(files))?, patience: PATIENCE })
     }
 
     /// With another deadline for each call than 30 seconds.
@@ -289,7 +302,14 @@ impl OrdererAdmin {
 
     async fn ask(&self, asked: Asked) -> Result<Answered, ParticipationError> {
         let node = || self.node.clone();
-        match tokio::time::timeout(self.patience, self.http.ask(asked)).await {
+        let (http, client) = self.reach.now();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        if let Some(client) = client.filter(|client| client.not_after() < i64::try_from(now).unwrap_or(i64::MAX)) {
+            // The orderer would only say that it does not like the certificate.
+            let reason = format!("the certificate of {} expired on {}", client.subject(), client.expiry());
+            return Err(ParticipationError::Unreached { node: node(), reason });
+        }
+        match tokio::time::timeout(self.patience, http.ask(asked)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(match error {
                 HttpError::Unreached(reason) => ParticipationError::Unreached { node: node(), reason },

@@ -233,6 +233,7 @@ impl Chain {
             info: format!("config update for existing channel did not pass final checks: {}", refusal.info),
             ..refusal
         })?;
+        update::check_of_bft(&config).map_err(|info| Refusal { status: Status::ServiceUnavailable, info })?;
         Ok(envelope.encode_to_vec().into())
     }
 

@@ -8,7 +8,7 @@
 use prost::Message as _;
 
 use crate::devnet::access::{Access, Signed};
-use crate::fabric::config::edit::{EditError, check_consenters};
+use crate::fabric::config::edit::{EditError, check_bft, check_raft};
 use crate::fabric::config::update::{UpdateError, apply};
 use crate::fabric::config::{ChannelConfig, tree};
 use crate::fabric::names::ChannelName;
@@ -42,7 +42,17 @@ pub(super) fn propose(access: &Access, channel: &str, envelope: &Envelope) -> Re
 /// That the orderers can make the step from the one configuration to the other.
 fn check_consensus(current: ConfigGroup, updated: ConfigGroup) -> Result<(), EditError> {
     let tree = |group| tree::Config::decode(&Config { sequence: 0, channel_group: Some(group) }.encode_to_vec());
-    check_consenters(&tree(current)?, &tree(updated)?)
+    check_raft(&tree(current)?, &tree(updated)?)
+}
+
+/// That consenters of BFT would let the configuration in: theirs is the last look, after all other checks.
+pub(super) fn check_of_bft(proposed: &ConfigEnvelope) -> Result<(), String> {
+    let config = proposed.config.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
+    let config = tree::Config::decode(&config).map_err(|error| error.to_string())?;
+    check_bft(&config).map_err(|error| match error {
+        EditError::Unsuitable { reason } => reason,
+        error => error.to_string(),
+    })
 }
 
 /// So many bytes are signed in one update, all signatures together.
@@ -85,6 +95,42 @@ pub(super) fn updated(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pb::orderer::ConsensusType;
+    use crate::pb::orderer::smartbft::Options;
+
+    #[test]
+    fn consenters_of_bft_want_their_policy() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/golden/config-update/bases/bft4.config.pb");
+        let bytes = std::fs::read(path).unwrap();
+        let good = Config::decode(bytes.as_slice()).unwrap();
+        let judged = |change: &dyn Fn(&mut ConfigGroup)| {
+            let mut config = good.clone();
+            change(config.channel_group.as_mut().unwrap().groups.get_mut("Orderer").unwrap());
+            check_of_bft(&ConfigEnvelope { config: Some(config), last_update: None })
+        };
+        judged(&|_| ()).unwrap();
+        let dropped = judged(&|orderer| drop(orderer.policies.remove("BlockValidation"))).unwrap_err();
+        assert!(dropped.contains("block validation policy is not found"), "{dropped}");
+        let other = judged(&|orderer| {
+            let writers = orderer.policies["Writers"].clone();
+            orderer.policies.insert("BlockValidation".to_owned(), writers);
+        });
+        assert!(other.unwrap_err().contains("block validation policy should be a signature policy"));
+        let fewer = judged(&|orderer| {
+            let value = orderer.values.get_mut("Orderers").unwrap();
+            let mut mapping = crate::pb::common::Orderers::decode(value.value.clone()).unwrap();
+            mapping.consenter_mapping.pop();
+            value.value = mapping.encode_to_vec().into();
+        });
+        assert!(fewer.unwrap_err().contains("2 of the 3 consenters"));
+        let rotating = judged(&|orderer| {
+            let value = orderer.values.get_mut("ConsensusType").unwrap();
+            let mut kind = ConsensusType::decode(value.value.clone()).unwrap();
+            kind.metadata = Options { leader_rotation: 2, ..Options::default() }.encode_to_vec().into();
+            value.value = kind.encode_to_vec().into();
+        });
+        assert!(rotating.unwrap_err().contains("leader rotation must be turned off"));
+    }
 
     #[test]
     fn signatures_do_not_swell() {

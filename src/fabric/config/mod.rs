@@ -9,6 +9,7 @@
 
 pub mod edit;
 pub mod genesis;
+mod hazards;
 pub mod json;
 mod organization;
 mod policies;
@@ -25,6 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use prost::Message;
 
+pub use hazards::{Hazard, hazards};
 pub use organization::{Address, Organization};
 pub use policies::{PolicySet, Share};
 pub use sign::{Artifacts, ConfigSigner, UnsignedConfigSignature, sign, update_envelope};

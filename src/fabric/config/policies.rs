@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message as _;
 
 use crate::fabric::identity::Identity;
-use crate::fabric::policy::{Candidate, Member, PolicyError, distinct, suffices};
+use crate::fabric::policy::{Candidate, Member, PolicyError, attainable, distinct, suffices};
 use crate::pb::common::implicit_meta_policy::Rule as Quorum;
 use crate::pb::common::policy::PolicyType;
 use crate::pb::common::{
@@ -125,6 +125,17 @@ impl Node {
         }
     }
 
+    /// Whether there could be people who satisfy the policy together.
+    fn reach(&self, name: &str, exist: &dyn Fn(&MspPrincipal) -> bool) -> bool {
+        match self.rules.get(name) {
+            None | Some(Rule::Broken(_)) => false,
+            Some(Rule::Signature(policy)) => attainable(policy, exist),
+            Some(Rule::Implicit { quorum, name }) => {
+                self.children.values().filter(|child| child.reach(name, exist)).count() >= self.needed(*quorum)
+            }
+        }
+    }
+
     /// Says what is lacking, if anything.
     fn judge<C: Candidate>(&self, name: &str, candidates: &[C]) -> Result<(), String> {
         match self.rules.get(name) {
@@ -230,7 +241,24 @@ impl PolicySet {
         Some(Share { name: name.clone(), needed: node.needed(*quorum), met, open })
     }
 
-    fn judge<C: Candidate>(&self, path: &str, candidates: &[C]) -> Result<(), PolicyError> {
+    /// Whether there could be people who satisfy the policy together; `exist` tells of a principal whether anybody is it.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub(crate) fn reach(&self, path: &str, exist: &dyn Fn(&MspPrincipal) -> bool) -> Result<(), PolicyError> {
+        let (node, name) = self.find(path)?;
+        if node.reach(name, exist) {
+            return Ok(());
+        }
+        let reason = "nobody is what it asks for".to_owned();
+        Err(PolicyError::Unsatisfied { path: path.to_owned(), reason })
+    }
+
+    /// That such candidates would satisfy the policy.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub(crate) fn judge<C: Candidate>(&self, path: &str, candidates: &[C]) -> Result<(), PolicyError> {
         let (node, name) = self.find(path)?;
         node.judge(name, candidates).map_err(|reason| PolicyError::Unsatisfied { path: path.to_owned(), reason })
     }

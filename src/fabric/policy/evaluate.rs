@@ -61,6 +61,26 @@ pub(crate) fn suffices<C: Candidate>(policy: &SignaturePolicyEnvelope, candidate
     judge.satisfied(rule, &mut vec![false; candidates.len()])
 }
 
+/// Whether there could be signers who satisfy the policy; `exist` tells of a principal whether anybody is it. How many
+/// there are is not known: as many as it takes.
+pub(crate) fn attainable(policy: &SignaturePolicyEnvelope, exist: impl Fn(&MspPrincipal) -> bool) -> bool {
+    fn met(rule: &SignaturePolicy, there: &[bool]) -> bool {
+        match &rule.r#type {
+            Some(Type::SignedBy(number)) => {
+                usize::try_from(*number).is_ok_and(|at| there.get(at).copied().unwrap_or(false))
+            }
+            Some(Type::NOutOf(gate)) => {
+                let met = gate.rules.iter().filter(|rule| met(rule, there)).count();
+                i32::try_from(met).unwrap_or(i32::MAX) >= gate.n
+            }
+            None => false,
+        }
+    }
+    let Some(rule) = &policy.rule else { return false };
+    let there: Vec<bool> = policy.identities.iter().map(exist).collect();
+    policy.version == 0 && sound(rule, policy.identities.len()) && met(rule, &there)
+}
+
 /// Whether the members in question would satisfy the policy if they signed.
 pub fn evaluate_members(policy: &SignaturePolicyEnvelope, members: &[Member]) -> bool {
     suffices(policy, members)

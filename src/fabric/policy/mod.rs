@@ -14,7 +14,7 @@ mod opssc;
 mod original;
 
 pub use application::ApplicationPolicy;
-pub(crate) use evaluate::{Candidate, suffices};
+pub(crate) use evaluate::{Candidate, attainable, suffices};
 pub use evaluate::{Member, distinct, evaluate, evaluate_members};
 pub use opssc::opssc_validation_parameter;
 pub use original::{DefinitionEncoding, original_collections, original_validation_parameter};

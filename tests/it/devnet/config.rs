@@ -56,9 +56,14 @@ async fn agreed(client: &Client, update: &ConfigUpdate) -> ConfigUpdateEnvelope 
 
 /// The update as an envelope that `client` both agrees to and hands in.
 pub(super) async fn signed(client: &Client, update: &ConfigUpdate) -> Envelope {
+    enveloped(client, &agreed(client, update).await).await
+}
+
+/// An update with signatures as an envelope that `client` hands in.
+async fn enveloped(client: &Client, data: &ConfigUpdateEnvelope) -> Envelope {
     let signer = client.signer();
-    let data = agreed(client, update).await;
-    let name = ChannelName::parse(update.channel_id.clone()).unwrap();
+    let update = ConfigUpdate::decode(data.config_update.clone()).unwrap();
+    let name = ChannelName::parse(update.channel_id).unwrap();
     let header = Header {
         header_type: HeaderType::ConfigUpdate,
         channel: Some(&name),
@@ -200,6 +205,37 @@ async fn consenters_change_one_at_a_time() {
         told.contains("more than one consenter at a time is not supported") && told.contains("add 2 node"),
         "{told}"
     );
+    // It was not even handed in; the orderers say the same.
+    assert!(matches!(error, UpdateError::Unsuitable { .. }), "{told}");
+    let bytes = update(&added);
+    let signatures =
+        vec![admins[0].sign_config_update(&bytes).await.unwrap(), admins[1].sign_config_update(&bytes).await.unwrap()];
+    let data = ConfigUpdateEnvelope { config_update: bytes, signatures };
+    let refused = format!("{:?}", admins[0].broadcast(&enveloped(&admins[0], &data).await).await.unwrap_err());
+    assert!(refused.contains("add 2 node") && refused.contains("BAD_REQUEST"), "{refused}");
     submit(update(&added[..1])).await.unwrap();
+    assert_eq!(channel.config().await.unwrap().sequence(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signatures_are_counted_before_an_update_is_handed_in() {
+    let network = Network::start().await;
+    let admins = [1, 2].map(|number| network.devnet.admin(&org(number)).unwrap());
+    let channel = admins[0].channel(channel_name());
+    let before = Config::from_block(&channel.config_block().await.unwrap()).unwrap();
+    let mut after = before.clone();
+    let list = "[{Command: set-acls, Parameters: {ACLs: {qscc/GetChainInfo: /Channel/Application/Admins}}}]";
+    Operation::parse_all(list).unwrap()[0].apply(&mut after, None).unwrap();
+    let update = update::compute(channel_name().as_str(), &before, &after).unwrap().encode();
+    let mut agreed = ConfigUpdateEnvelope {
+        signatures: vec![admins[1].sign_config_update(&update).await.unwrap()],
+        config_update: update,
+    };
+    let error = channel.submit_config_update(&agreed).await.unwrap_err();
+    let UpdateError::Lacking { lacking } = &error else { panic!("{error:?}") };
+    assert!(lacking[0].contains("needs 2 of 2 Admins: have Org2MSP; missing Org1MSP"), "{lacking:?}");
+    assert!(!error.is_retryable());
+    agreed.signatures.push(admins[0].sign_config_update(&agreed.config_update).await.unwrap());
+    channel.submit_config_update(&agreed).await.unwrap();
     assert_eq!(channel.config().await.unwrap().sequence(), 1);
 }

@@ -6,12 +6,12 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::super::super::configtx::data::signed_update;
+use super::super::super::channel::update_of_profile;
 use super::super::super::failure::UsageError;
 use super::Session;
 use super::inline::inlined;
 use crate::fabric::config::edit::profile::parse;
 use crate::fabric::config::edit::{Operation, check_consenters};
-use crate::fabric::config::genesis::{self, Profile};
 use crate::fabric::config::tree::{Config, ConfigUpdate};
 use crate::fabric::config::update;
 use crate::fabric::names::ChannelName;
@@ -92,13 +92,9 @@ pub(super) async fn config_block(session: &Session, channel: &ChannelName) -> an
 
 /// A channel to make, of a profile.
 pub(super) fn creation(channel: &ChannelName, named: &str) -> anyhow::Result<Computed> {
-    let (file, name) = named.split_once('#').unwrap_or((named, ""));
-    let file = Path::new(file);
-    let text = read(file)?;
-    let wrong = |error: &dyn std::fmt::Display| UsageError(format!("{}: {error}", file.display()));
-    let profile = Profile::parse(&text, name).map_err(|error| wrong(&error))?;
-    let update = genesis::creation(channel, &profile, folder_of(file)).map_err(|error| wrong(&error))?;
-    let shown: Value = parse(&text).unwrap_or(Value::Null);
+    let update = update_of_profile(channel, named)?;
+    let file = Path::new(named.split_once('#').map_or(named, |(file, _)| file));
+    let shown: Value = parse(&read(file)?).unwrap_or(Value::Null);
     Ok(Computed { action: Action::Create, update: update.encode().to_vec(), profile: shown })
 }
 

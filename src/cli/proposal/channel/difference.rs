@@ -58,7 +58,10 @@ async fn described(
     let mut lines = match apply(group, &decoded, channel.as_str(), |_| Ok(())) {
         Ok(group) => {
             let after = Config { channel_group: Some(group), ..before.clone() };
-            diff(&before, &after)?.iter().flat_map(|change| clean(&change.to_string())).collect()
+            let mut lines: Vec<String> =
+                diff(&before, &after)?.iter().flat_map(|change| clean(&change.to_string())).collect();
+            lines.extend(output::warnings(Some(&before), &after));
+            lines
         }
         Err(error) => vec![format!("The channel does not take it as it is: {}", text::chain(&error))],
     };
@@ -74,7 +77,11 @@ fn creation(update: &[u8]) -> String {
         Err(error) => return by_system_channel(update).unwrap_or_else(|| text::chain(&error)),
     };
     match Config::from_block(&block) {
-        Ok(config) => summary(&config).iter().flat_map(|line| clean(line)).collect::<Vec<_>>().join("\n"),
+        Ok(config) => {
+            let mut lines: Vec<String> = summary(&config).iter().flat_map(|line| clean(line)).collect();
+            lines.extend(output::warnings(None, &config));
+            lines.join("\n")
+        }
         Err(error) => text::chain(&error),
     }
 }

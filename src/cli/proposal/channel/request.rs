@@ -45,7 +45,8 @@ struct What {
     /// Changes as a YAML or JSON list of commands with parameters: the profile of execute-multiple-ops
     #[arg(long, value_name = "FILE")]
     operations: Option<PathBuf>,
-    /// A whole channel to make, as a configtx.yaml-like profile (FILE or FILE#PROFILE)
+    /// A channel to make: a configtx.yaml-like profile (FILE or FILE#PROFILE), or for orderers with a system channel a
+    /// profile of configtx create-channel
     #[arg(long, value_name = "FILE")]
     create: Option<String>,
     /// An update that was computed elsewhere

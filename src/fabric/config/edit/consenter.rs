@@ -206,16 +206,24 @@ fn block_validation(consenters: &[common::Consenter]) -> SignaturePolicyEnvelope
 }
 
 /// How many of `n` consenters have to sign a block, so that any two quorums share an honest one.
-fn quorum(n: usize) -> usize {
+pub(crate) fn quorum(n: usize) -> usize {
     let faulty = n.saturating_sub(1) / 3;
     (n + faulty + 1).div_ceil(2)
 }
 
-/// That orderers take the change of consenters: Raft takes one more, one less, or one in place of another.
+/// That orderers take the change of consenters: Raft takes one more, one less, or one in place of another; BFT any, if
+/// the policy for blocks demands a quorum of just those.
 ///
 /// # Errors
-/// [`EditError::Unsuitable`] for more at a time; [`EditError::Tree`] when a configuration cannot be read.
+/// [`EditError::Unsuitable`] for more at a time, or another policy; [`EditError::Tree`] when a configuration cannot be
+/// read.
 pub fn check_consenters(original: &Config, updated: &Config) -> Result<(), EditError> {
+    check_raft(original, updated)?;
+    check_bft(updated)
+}
+
+/// The part of [`check_consenters`] that is Raft's.
+pub(crate) fn check_raft(original: &Config, updated: &Config) -> Result<(), EditError> {
     let (Some(before), Some(after)) = (raft_certificates(original)?, raft_certificates(updated)?) else {
         return Ok(());
     };
@@ -226,6 +234,46 @@ pub fn check_consenters(original: &Config, updated: &Config) -> Result<(), EditE
              remove {removed} node(s)"
         );
         return Err(EditError::Unsuitable { reason });
+    }
+    Ok(())
+}
+
+/// That the policy for blocks is the one that BFT's consenters call for, and that the leader stays the same: there is no
+/// rotation so far.
+///
+/// # Errors
+/// [`EditError::Unsuitable`] in the orderers' words; [`EditError::Tree`] when the configuration cannot be read.
+pub(crate) fn check_bft(updated: &Config) -> Result<(), EditError> {
+    let orderer = updated.channel_group.as_ref().and_then(|root| root.groups.get("Orderer"));
+    let Some(orderer) = orderer.filter(|orderer| orderer.values.contains_key("ConsensusType")) else { return Ok(()) };
+    let consensus = Consensus::read(orderer)?;
+    if consensus.kind != "BFT" {
+        return Ok(());
+    }
+    let refused = |reason: String| Err(EditError::Unsuitable { reason });
+    let Some(mapping) = orderer.values.get("Orderers") else {
+        return refused("no values in 'Orderer' group".to_owned());
+    };
+    let consenters = Fields::decode(&mapping.value)?.all(1);
+    let Some(consenters) = consenters.iter().map(bft_consenter).collect::<Option<Vec<_>>>() else {
+        return refused("a consenter in the mapping cannot be read".to_owned());
+    };
+    let Some(policy) = orderer.policies.get("BlockValidation") else {
+        return refused("block validation policy is not found in the policies of 'Orderer' group".to_owned());
+    };
+    let expected = Policy::new(PolicyType::Signature as i32, block_validation(&consenters).encode_to_vec());
+    if policy.policy.as_ref() != Some(&expected) {
+        let (quorum, n) = (quorum(consenters.len()), consenters.len());
+        return refused(format!(
+            "block validation policy should be a signature policy: {quorum} of the {n} consenters in the order of their \
+             mapping, but it is another"
+        ));
+    }
+    let options = crate::pb::orderer::smartbft::Options::decode(consensus.value.bytes(2)).map_err(|error| {
+        EditError::Unsuitable { reason: format!("invalid options encoded in consensus metadata: {error}") }
+    })?;
+    if options.leader_rotation == crate::pb::orderer::smartbft::options::Rotation::On as i32 {
+        return refused("leader rotation must be turned off for this version or be unspecified".to_owned());
     }
     Ok(())
 }

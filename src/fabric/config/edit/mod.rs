@@ -23,7 +23,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use consenter::check_consenters;
-pub(crate) use consenter::set_block_validation;
+#[cfg(feature = "devnet")]
+pub(crate) use consenter::{check_bft, check_raft};
+pub(crate) use consenter::{quorum as bft_quorum, set_block_validation};
 pub use create::create_channel;
 pub(crate) use orderer::{duration, size};
 pub use organization::OrganizationType;

@@ -48,14 +48,22 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Reads the profile of this name from the text of a `configtx.yaml`.
+    /// Reads the profile of this name from the text of a `configtx.yaml`; without a name, the only one there is.
     ///
     /// # Errors
     /// [`EditError::Profile`] when the file has another form or no such profile.
     pub fn parse(text: &str, name: &str) -> Result<Self, EditError> {
         let mut file: TopLevel = parse(text)?;
+        if name.is_empty() && file.profiles.len() == 1 {
+            return file
+                .profiles
+                .pop_first()
+                .map(|(_, profile)| profile)
+                .ok_or_else(|| EditError::profile("no profile"));
+        }
+        let known = file.profiles.keys().cloned().collect::<Vec<_>>().join(", ");
         let profile = file.profiles.remove(name);
-        profile.ok_or_else(|| EditError::profile(format!("there is no profile {name:?}")))
+        profile.ok_or_else(|| EditError::profile(format!("there is no profile {name:?}, but these: {known}")))
     }
 
     /// Whether it describes a whole channel, orderers included.

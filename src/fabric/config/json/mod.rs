@@ -1,7 +1,7 @@
-//! Configurations as JSON, in the form of configtxlator's `proto_decode` and `proto_encode`.
+//! Configurations and blocks as JSON, in the form of configtxlator's `proto_decode` and `proto_encode`.
 //!
-//! Messages that are nested in bytes are written out, down to the certificates. What cannot be taken apart (a value
-//! that a later Fabric brings, a transaction that is no configuration) stays base64, in both directions, where
+//! Messages that are nested in bytes are written out, down to the read and write sets of transactions. What cannot be
+//! taken apart (a value that a later Fabric brings) stays base64, in both directions, where
 //! configtxlator gives up. JSON has no place for unknown fields: the [tree](super::tree) keeps those.
 //!
 //! Source: fabric-config's `protolator`, Go's `protojson`.
@@ -117,7 +117,9 @@ impl Type {
             ("msp.MSPConfig", Beside::Number(0)) => "msp.FabricMSPConfig",
             ("common.Payload", Beside::Number(1)) => "common.ConfigEnvelope",
             ("common.Payload", Beside::Number(2)) => "common.ConfigUpdateEnvelope",
+            ("common.Payload", Beside::Number(3)) => "protos.Transaction",
             ("common.Payload", Beside::Number(4)) => "common.Envelope",
+            ("common.ChannelHeader", Beside::Number(3)) => "protos.ChaincodeHeaderExtension",
             ("orderer.ConsensusType", Beside::Text(kind)) if kind == "etcdraft" => "etcdraft.ConfigMetadata",
             ("orderer.ConsensusType", Beside::Text(kind)) if kind == "BFT" => "orderer.smartbft.Options",
             _ => return None,

@@ -1,4 +1,4 @@
-//! The messages of a configuration by name and field: what the JSON form is made from.
+//! The messages of blocks and configurations by name and field: what the JSON form is made from.
 //!
 //! A module of its own because it is a table. Every field of these messages is here, in the order of numbers; a test
 //! holds the table to Fabric's own descriptors.
@@ -56,7 +56,7 @@ const MESSAGES: &[&str] = &[
     "common.Payload header=1:>common.Header data=2:@?",
     "common.Header channel_header=1:@common.ChannelHeader signature_header=2:@common.SignatureHeader",
     "common.ChannelHeader type=1:i32 version=2:i32 timestamp=3:time channel_id=4:str tx_id=5:str epoch=6:u64 \
-     extension=7:bytes tls_cert_hash=8:bytes",
+     extension=7:@? tls_cert_hash=8:bytes",
     "common.SignatureHeader creator=1:@msp.SerializedIdentity nonce=2:bytes",
     "common.ConfigEnvelope config=1:>common.Config last_update=2:>common.Envelope",
     "common.Config sequence=1:u64 channel_group=2:>common.ConfigGroup/Channel",
@@ -117,6 +117,46 @@ const MESSAGES: &[&str] = &[
     "protos.APIResource policy_ref=1:str",
     "protos.AnchorPeers anchor_peers=1:*>protos.AnchorPeer",
     "protos.AnchorPeer host=1:str port=2:i32",
+    "protos.Transaction actions=1:*>protos.TransactionAction",
+    "protos.TransactionAction header=1:@common.SignatureHeader payload=2:@protos.ChaincodeActionPayload",
+    "protos.ChaincodeActionPayload chaincode_proposal_payload=1:@protos.ChaincodeProposalPayload \
+     action=2:>protos.ChaincodeEndorsedAction",
+    "protos.ChaincodeEndorsedAction proposal_response_payload=1:@protos.ProposalResponsePayload \
+     endorsements=2:*>protos.Endorsement",
+    "protos.Endorsement endorser=1:bytes signature=2:bytes",
+    "protos.ProposalResponsePayload proposal_hash=1:bytes extension=2:@protos.ChaincodeAction",
+    "protos.ChaincodeAction results=1:@rwset.TxReadWriteSet events=2:@protos.ChaincodeEvent \
+     response=3:>protos.Response chaincode_id=4:>protos.ChaincodeID",
+    "protos.Response status=1:i32 message=2:str payload=3:bytes",
+    "protos.ChaincodeID path=1:str name=2:str version=3:str",
+    "protos.ChaincodeEvent chaincode_id=1:str tx_id=2:str event_name=3:str payload=4:bytes",
+    "protos.ChaincodeProposalPayload input=1:@protos.ChaincodeInvocationSpec TransientMap=2:%bytes",
+    "protos.ChaincodeInvocationSpec chaincode_spec=1:>protos.ChaincodeSpec",
+    "protos.ChaincodeSpec type=1:#protos.ChaincodeSpec.Type chaincode_id=2:>protos.ChaincodeID \
+     input=3:>protos.ChaincodeInput timeout=4:i32",
+    "protos.ChaincodeInput args=1:*bytes decorations=2:%bytes is_init=3:bool",
+    "protos.ChaincodeHeaderExtension chaincode_id=2:>protos.ChaincodeID",
+    "rwset.TxReadWriteSet data_model=1:#rwset.TxReadWriteSet.DataModel ns_rwset=2:*>rwset.NsReadWriteSet",
+    "rwset.NsReadWriteSet namespace=1:str rwset=2:@kvrwset.KVRWSet \
+     collection_hashed_rwset=3:*>rwset.CollectionHashedReadWriteSet",
+    // configtxlator leaves the hashes of private data as they are.
+    "rwset.CollectionHashedReadWriteSet collection_name=1:str hashed_rwset=2:bytes pvt_rwset_hash=3:bytes",
+    "kvrwset.KVRWSet reads=1:*>kvrwset.KVRead range_queries_info=2:*>kvrwset.RangeQueryInfo \
+     writes=3:*>kvrwset.KVWrite metadata_writes=4:*>kvrwset.KVMetadataWrite",
+    "kvrwset.HashedRWSet hashed_reads=1:*>kvrwset.KVReadHash hashed_writes=2:*>kvrwset.KVWriteHash \
+     metadata_writes=3:*>kvrwset.KVMetadataWriteHash",
+    "kvrwset.KVRead key=1:str version=2:>kvrwset.Version",
+    "kvrwset.KVWrite key=1:str is_delete=2:bool value=3:bytes",
+    "kvrwset.KVMetadataWrite key=1:str entries=2:*>kvrwset.KVMetadataEntry",
+    "kvrwset.KVMetadataEntry name=1:str value=2:bytes",
+    "kvrwset.KVReadHash key_hash=1:bytes version=2:>kvrwset.Version",
+    "kvrwset.KVWriteHash key_hash=1:bytes is_delete=2:bool value_hash=3:bytes is_purge=4:bool",
+    "kvrwset.KVMetadataWriteHash key_hash=1:bytes entries=2:*>kvrwset.KVMetadataEntry",
+    "kvrwset.Version block_num=1:u64 tx_num=2:u64",
+    "kvrwset.RangeQueryInfo start_key=1:str end_key=2:str itr_exhausted=3:bool raw_reads=4:|>kvrwset.QueryReads \
+     reads_merkle_hashes=5:|>kvrwset.QueryReadsMerkleSummary",
+    "kvrwset.QueryReads kv_reads=1:*>kvrwset.KVRead",
+    "kvrwset.QueryReadsMerkleSummary max_degree=1:u32 max_level=2:u32 max_level_hashes=3:*bytes",
 ];
 
 /// Names of numbers, from zero on.
@@ -125,6 +165,8 @@ const ENUMS: &[(&str, &[&str])] = &[
     ("common.MSPPrincipal.Classification", &["ROLE", "ORGANIZATION_UNIT", "IDENTITY", "ANONYMITY", "COMBINED"]),
     ("common.MSPRole.MSPRoleType", &["MEMBER", "ADMIN", "CLIENT", "PEER", "ORDERER"]),
     ("orderer.ConsensusType.State", &["STATE_NORMAL", "STATE_MAINTENANCE"]),
+    ("protos.ChaincodeSpec.Type", &["UNDEFINED", "GOLANG", "NODE", "CAR", "JAVA"]),
+    ("rwset.TxReadWriteSet.DataModel", &["KV"]),
     ("orderer.smartbft.Options.Rotation", &["ROTATION_UNSPECIFIED", "ROTATION_OFF", "ROTATION_ON"]),
 ];
 
