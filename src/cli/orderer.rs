@@ -54,7 +54,7 @@ pub(super) struct Orderers {
 #[derive(Debug, Args)]
 pub(super) struct Join {
     /// The channel
-    #[arg(short = 'c', long = "channel-id", value_name = "NAME")]
+    #[arg(short = 'c', long = "channel-id", alias = "channelID", value_name = "NAME")]
     channel: String,
     /// The channel's first block or a later configuration block; unless given, the newest one is fetched from the orderers
     /// of the connection profile
@@ -68,7 +68,7 @@ pub(super) struct Join {
 #[derive(Debug, Args)]
 pub(super) struct List {
     /// Only this channel
-    #[arg(short = 'c', long = "channel-id", value_name = "NAME")]
+    #[arg(short = 'c', long = "channel-id", alias = "channelID", value_name = "NAME")]
     channel: Option<String>,
     /// Print JSON
     #[arg(long)]
@@ -81,7 +81,7 @@ pub(super) struct List {
 #[derive(Debug, Args)]
 pub(super) struct Remove {
     /// The channel
-    #[arg(short = 'c', long = "channel-id", value_name = "NAME")]
+    #[arg(short = 'c', long = "channel-id", alias = "channelID", value_name = "NAME")]
     channel: String,
     #[command(flatten)]
     orderers: Orderers,

@@ -21,7 +21,7 @@ use super::events::Start;
 use super::gateway::{Client, nonce};
 use super::transact::{self, BroadcastError};
 use crate::fabric::block::last_config;
-use crate::fabric::config::edit::{EditError, check_consenters};
+use crate::fabric::config::edit::{EditError, check_consenters, check_raft_metadata};
 use crate::fabric::config::update::{apply, standing};
 use crate::fabric::config::{ChannelConfig, sign, tree};
 use crate::fabric::identity::SignError;
@@ -312,7 +312,8 @@ fn check(newest: &Block, update: &ConfigUpdateEnvelope) -> Result<(), UpdateErro
     };
     let Ok(group) = apply(root, &decoded, &decoded.channel_id, |_| Ok(())) else { return Ok(()) };
     let after = tree::Config { channel_group: Some(group), ..before.clone() };
-    if let Err(EditError::Unsuitable { reason }) = check_consenters(&before, &after) {
+    let agreeing = check_raft_metadata(&after).and_then(|()| check_consenters(&before, &after));
+    if let Err(EditError::Unsuitable { reason }) = agreeing {
         return Err(UpdateError::Unsuitable { reason });
     }
     let Ok(config) = ChannelConfig::from_block(newest) else { return Ok(()) };

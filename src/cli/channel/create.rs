@@ -13,6 +13,7 @@ use clap::Args;
 use prost::Message as _;
 use tokio::time::Instant;
 
+use super::super::configtx::signed_update;
 use super::super::failure::{Exit, OutcomeUnknown, UsageError};
 use super::super::orderer::{Orderers, in_words};
 use super::super::output;
@@ -29,7 +30,7 @@ use crate::fabric::config::edit::profile::{CreateChannelProfile, parse};
 use crate::fabric::config::genesis::{self, Profile};
 use crate::fabric::config::tree::{Config, ConfigUpdate};
 use crate::fabric::names::ChannelName;
-use crate::pb::common::{Block, ConfigUpdateEnvelope, Envelope, Payload};
+use crate::pb::common::{Block, ConfigUpdateEnvelope};
 use crate::runtime::retry::Backoff;
 
 /// How long orderers may take to serve a channel that they have joined.
@@ -39,7 +40,7 @@ const SERVE: Duration = Duration::from_secs(30);
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Create {
     /// The channel
-    #[arg(short = 'c', long = "channel-id", visible_alias = "channelID", value_name = "NAME")]
+    #[arg(short = 'c', long = "channel-id", alias = "channelID", value_name = "NAME")]
     channel: String,
     #[command(flatten)]
     what: What,
@@ -186,18 +187,11 @@ pub(in crate::cli) fn update_of_profile(channel: &ChannelName, named: &str) -> a
 }
 
 fn update_of_file(file: &Path) -> anyhow::Result<ConfigUpdateEnvelope> {
-    let bytes = bytes::Bytes::from(std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
-    let is_update = |bytes: &[u8]| ConfigUpdate::decode(bytes).is_ok_and(|update| update.write_set.is_some());
-    let enveloped = Envelope::decode(bytes.clone())
-        .and_then(|envelope| Payload::decode(envelope.payload))
-        .and_then(|payload| ConfigUpdateEnvelope::decode(payload.data))
-        .ok()
-        .filter(|envelope| is_update(&envelope.config_update));
-    match enveloped {
-        Some(envelope) => Ok(envelope),
-        None if is_update(&bytes) => Ok(ConfigUpdateEnvelope { config_update: bytes, signatures: Vec::new() }),
-        None => Err(UsageError(format!("{} holds no update that makes a channel", file.display())).into()),
+    let update = signed_update(&std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
+    if ConfigUpdate::decode(&update.config_update).is_ok_and(|update| update.write_set.is_some()) {
+        return Ok(update);
     }
+    Err(UsageError(format!("{} holds no update that makes a channel", file.display())).into())
 }
 
 /// Whether the update has the orderers of the channel in it, so that no system channel is needed.

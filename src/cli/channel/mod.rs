@@ -43,6 +43,7 @@ pub(super) enum ChannelCommand {
     /// Fetch a block: newest, oldest, config, or a number
     Fetch(Fetch),
     /// Show a channel: who is in it, who may do what, its settings, and how the own peers stand in it
+    #[command(alias = "getinfo")]
     Info(Info),
     /// Hand in a configuration update and wait until an own peer has it
     Update(Update),
@@ -66,7 +67,7 @@ struct Peers {
 #[derive(Debug, Args)]
 pub(super) struct Join {
     /// The channel, whose first block is then fetched from an orderer
-    #[arg(short = 'c', long = "channel-id", value_name = "NAME", required_unless_present_any = ["block", "snapshot"])]
+    #[arg(short = 'c', long = "channel-id", alias = "channelID", value_name = "NAME", required_unless_present_any = ["block", "snapshot"])]
     channel: Option<String>,
     /// The channel's first block
     #[arg(short = 'b', long = "block", visible_alias = "blockpath", value_name = "FILE", conflicts_with_all = ["channel", "snapshot"])]
@@ -104,7 +105,7 @@ pub(super) struct Fetch {
     /// The file to write; <channel>_<block>.block unless given, standard output where it is a dash
     file: Option<PathBuf>,
     /// The channel
-    #[arg(short = 'c', long = "channel-id", value_name = "NAME")]
+    #[arg(short = 'c', long = "channel-id", alias = "channelID", value_name = "NAME")]
     channel: String,
     /// Ask the orderers of the connection profile in place of own peers
     #[arg(long)]
@@ -117,7 +118,7 @@ pub(super) struct Fetch {
 #[derive(Debug, Args)]
 pub(super) struct Info {
     /// The channel
-    #[arg(short = 'c', long = "channel-id", value_name = "NAME")]
+    #[arg(short = 'c', long = "channel-id", alias = "channelID", value_name = "NAME")]
     channel: String,
     /// Print JSON
     #[arg(long)]

@@ -19,7 +19,7 @@ use crate::pb::common::{ChannelHeader, ConfigUpdateEnvelope, Envelope, HeaderTyp
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Update {
     /// The channel
-    #[arg(short = 'c', long = "channel-id", value_name = "NAME")]
+    #[arg(short = 'c', long = "channel-id", alias = "channelID", value_name = "NAME")]
     channel: String,
     /// The update in an envelope, with the signatures of those who agree to it
     #[arg(short = 'f', long = "file", value_name = "FILE")]

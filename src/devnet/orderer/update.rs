@@ -8,7 +8,7 @@
 use prost::Message as _;
 
 use crate::devnet::access::{Access, Signed};
-use crate::fabric::config::edit::{EditError, check_bft, check_raft};
+use crate::fabric::config::edit::{EditError, check_bft, check_raft, check_raft_metadata};
 use crate::fabric::config::update::{UpdateError, apply};
 use crate::fabric::config::{ChannelConfig, tree};
 use crate::fabric::names::ChannelName;
@@ -42,7 +42,9 @@ pub(super) fn propose(access: &Access, channel: &str, envelope: &Envelope) -> Re
 /// That the orderers can make the step from the one configuration to the other.
 fn check_consensus(current: ConfigGroup, updated: ConfigGroup) -> Result<(), EditError> {
     let tree = |group| tree::Config::decode(&Config { sequence: 0, channel_group: Some(group) }.encode_to_vec());
-    check_raft(&tree(current)?, &tree(updated)?)
+    let updated = tree(updated)?;
+    check_raft_metadata(&updated)?;
+    check_raft(&tree(current)?, &updated)
 }
 
 /// That consenters of BFT would let the configuration in: theirs is the last look, after all other checks.

@@ -96,12 +96,10 @@ async fn the_program_makes_a_channel_without_a_vote() {
     let channel = ChannelName::parse("fresh").unwrap();
     let block = std::fs::read(network.devnet.first_block(&channel).unwrap()).unwrap();
     let config = Config::from_block(&Block::decode(block.as_slice()).unwrap()).unwrap();
-    let update = ConfigUpdate {
-        channel_id: channel.to_string(),
-        read_set: Some(ConfigGroup::default()),
-        write_set: config.channel_group,
-        ..ConfigUpdate::default()
-    };
+    let mut update = ConfigUpdate::default();
+    update.channel_id = channel.to_string();
+    update.read_set = Some(ConfigGroup::default());
+    update.write_set = config.channel_group;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("update.pb");
     std::fs::write(&file, update.encode()).unwrap();

@@ -15,6 +15,7 @@ mod create;
 mod orderer;
 mod organization;
 pub mod profile;
+mod raft;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,7 @@ pub(crate) use organization::{put_anchor_peers, put_endpoints};
 use profile::{
     AnchorPeer, ChannelProfile, CommandProfile, ConsenterProfile, OrdererProfile, OrganizationProfile, parse,
 };
+pub(crate) use raft::check_raft_metadata;
 
 use super::tree::{Config, ConfigGroup, TreeError};
 use crate::fabric::identity::MspError;

@@ -19,7 +19,7 @@ use std::fmt;
 
 use prost::Message as _;
 
-use super::edit::check_consenters;
+use super::edit::{EditError, check_consenters, check_raft_metadata};
 use super::tree::Config;
 use crate::pb::common::{self, ConfigGroup};
 
@@ -117,9 +117,13 @@ impl fmt::Display for Hazard {
 pub fn hazards(before: Option<&Config>, after: &Config, now: i64) -> Vec<Hazard> {
     let mut found = Vec::new();
     if let Some(before) = before
-        && let Err(error) = check_consenters(before, after)
+        && let Err(error) = check_raft_metadata(after).and_then(|()| check_consenters(before, after))
     {
-        found.push(Hazard::Refused { reason: error.to_string() });
+        let reason = match error {
+            EditError::Unsuitable { reason } => reason,
+            error => error.to_string(),
+        };
+        found.push(Hazard::Refused { reason });
     }
     let was = before.map(|before| standing(before, now)).unwrap_or_default();
     found.extend(standing(after, now).into_iter().filter(|hazard| !was.contains(hazard)));

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::fabric::config::edit::Operation;
-use crate::fabric::config::tree::ConfigValue;
+use crate::fabric::config::tree::{ConfigValue, Policy};
+use crate::fabric::policy::dsl;
+use crate::pb::common::policy::PolicyType;
 
 /// When the golden configurations were good.
 const NOW: i64 = 1_800_000_000;
@@ -52,28 +54,19 @@ fn what_is_common_is_no_hazard() {
 #[test]
 fn guards_that_nobody_can_satisfy_are_told() {
     let before = base("raft3");
-    let policies = |group: &str, name: &str, rule: &str| {
-        let policy = serde_json::json!({ name: { "Type": "Signature", "Rule": rule } });
-        let kept = |kind: &str, names: &[&str]| {
-            let mut all = serde_json::Map::new();
-            for name in names {
-                let rule = format!("{kind} {name}");
-                all.insert((*name).to_owned(), serde_json::json!({ "Type": "ImplicitMeta", "Rule": rule }));
-            }
-            all
-        };
-        let mut all = kept("ANY", &["Readers", "Writers"]);
-        all.extend(kept("MAJORITY", &["Admins", "Endorsement", "LifecycleEndorsement"]));
-        all.extend(policy.as_object().unwrap().clone());
-        serde_json::json!([{ "Command": "set-channel", "Parameters": { "Channel": { group: { "Policies": all } } } }])
+    let ruled = |name: &str, rule: &str| {
+        let mut after = before.clone();
+        let rule = dsl::parse(rule).unwrap().encode_to_vec();
+        let policy = Policy::new(PolicyType::Signature as i32, rule);
+        group(&mut after, &["Application"]).policies.get_mut(name).unwrap().policy = Some(policy);
+        after
     };
-    let after = edited(&before, &policies("Application", "Admins", "AND('Org1MSP.admin', 'Gone.admin')"));
-    let lines = told(&before, &after).join("\n");
+    let lines = told(&before, &ruled("Admins", "AND('Org1MSP.admin', 'Gone.admin')")).join("\n");
     assert!(lines.contains("nobody can satisfy /Channel/Application/Admins"), "{lines}");
     assert!(lines.contains("nobody can change [Group]  /Channel/Application and"), "{lines}");
-    let after = edited(&before, &policies("Application", "Endorsement", "OR('Gone.peer')"));
-    let lines = told(&before, &after).join("\n");
+    let lines = told(&before, &ruled("Endorsement", "OR('Gone.peer')")).join("\n");
     assert!(lines.contains("nobody can satisfy /Channel/Application/Endorsement afterwards"), "{lines}");
+    assert_eq!(told(&before, &ruled("Admins", "AND('Org1MSP.admin', 'Org2MSP.admin')")), [""; 0]);
     let mut after = before.clone();
     let orderers = group(&mut after, &["Orderer"]);
     orderers.policies.remove("Admins");

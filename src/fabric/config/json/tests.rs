@@ -53,6 +53,14 @@ fn transactions_are_configtxlators() {
     assert_eq!(written.unwrap(), "k1");
 }
 
+/// An empty transaction is null in JSON, which could not be read again.
+#[test]
+fn empty_transactions_go_there_and_back() {
+    let block = encode("common.Block", &serde_json::json!({ "data": { "data": [null] } })).unwrap();
+    assert_eq!(block, [18, 2, 10, 0][..]);
+    assert_eq!(decode("common.Block", &block).unwrap().pointer("/data/data/0"), Some(&Value::Null));
+}
+
 #[test]
 fn the_table_is_fabrics() {
     let rows = String::from_utf8(golden("protos/fields.tsv")).unwrap();

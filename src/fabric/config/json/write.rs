@@ -125,6 +125,8 @@ fn content(of: &Type, kind: Kind, value: &Value, beside: &Beside, path: &mut Vec
             let time: prost_types::Timestamp = text()?.parse().map_err(|_| form(path, "a time is needed"))?;
             Ok(prost::Message::encode_to_vec(&time).into())
         }
+        // An entry of a list that holds no bytes.
+        Kind::Nested(_) | Kind::Variable if value.is_null() => Ok(Bytes::new()),
         // What could not be taken apart.
         Kind::Nested(_) | Kind::Variable if value.is_string() => base64(text()?, path),
         Kind::Message(name) | Kind::Nested(name) => message(&Type::of(name), value, path),
