@@ -13,7 +13,7 @@ use clap::Args;
 use prost::Message as _;
 use tokio::time::Instant;
 
-use super::super::configtx::signed_update;
+use super::super::configtx::data::signed_update;
 use super::super::failure::{Exit, OutcomeUnknown, UsageError};
 use super::super::orderer::{Orderers, in_words};
 use super::super::output;

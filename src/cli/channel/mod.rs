@@ -28,9 +28,9 @@ use crate::fabric::config::{self, ChannelConfig};
 use crate::fabric::names::{ChannelName, MspId};
 use crate::pb::common::Block;
 
-use self::register::{Register, Registered};
 use self::create::Create;
 pub(super) use self::create::update_of_profile;
+use self::register::{Register, Registered};
 use self::update::Update;
 
 /// What to do with channels.

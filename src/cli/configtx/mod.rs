@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 
-pub(super) use self::data::signed_update;
 use super::failure::{Exit, UsageError};
 use super::output;
 use crate::fabric::config::tree::{Config, ConfigUpdate};

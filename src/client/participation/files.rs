@@ -100,7 +100,7 @@ impl Reach {
                         match self.renewed(contents) {
                             Ok((http, client)) => *known = Known { mark: Some(mark), http, client },
                             Err(error) => {
-                                tracing::warn!(%error, "changed certificates are of no use; the old ones are kept")
+                                tracing::warn!(%error, "changed certificates are of no use; the old ones are kept");
                             }
                         }
                     }

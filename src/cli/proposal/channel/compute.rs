@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::super::super::configtx::data::signed_update;
 use super::super::super::channel::update_of_profile;
+use super::super::super::configtx::data::signed_update;
 use super::super::super::failure::UsageError;
 use super::Session;
 use super::inline::inlined;
