@@ -60,22 +60,6 @@ impl Consortium {
         }
     }
 
-    /// Has a newcomer to the ops channel, whose peers have joined it, install and approve both contracts, and counts it in.
-    pub async fn welcome(&mut self, network: &Network, organization: &Organization) {
-        let client = administrator(organization);
-        for contract in CONTRACTS {
-            let package = self.serve(network, contract);
-            for peer in client.peers() {
-                let installed = client.peer_lifecycle(peer).ensure_installed(&package).await;
-                installed.unwrap_or_else(|error| panic!("install {contract}: {error:?}"));
-            }
-            let lifecycle = client.channel(channel_name(OPS_CHANNEL)).lifecycle();
-            let approval = lifecycle.ensure_approved(&definition_of(contract), Some(package.id())).await;
-            approval.unwrap_or_else(|error| panic!("approve {contract}: {error:?}"));
-        }
-        self.clients.push(client);
-    }
-
     /// Serves a contract to an organization, and gives the package that tells where.
     fn serve(&mut self, network: &Network, contract: &str) -> Package {
         let mut port = Port::reserve();

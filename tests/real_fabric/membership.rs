@@ -151,11 +151,12 @@ pub fn run(test: &str) {
         command(three, &["orderer", "join", "-c", channel]);
         orderers_are(three, channel, "consenter", "active");
     }
-    command(three, &["channel", "join", "-c", OPS_CHANNEL]);
-    runtime.block_on(consortium.welcome(&network, three));
-    agents.push(Agent::start(&network, three, NO_SERVER));
-    // Its agent finds out from the ledger where its peers belong.
+    // Its agent has its peers join the ops channel, brings the contracts there, and learns of them where else they belong.
+    agents.push(Agent::start_of_newcomer(&network, three, NO_SERVER));
+    peers_are_in(three, OPS_CHANNEL);
     peers_are_in(three, CHANNEL);
+    let books = command(three, &["channel", "registered"]);
+    assert!(books.contains(CHANNEL) && books.contains("Org3MSP"), "{books}");
 
     // Three vote: the newcomer's agent is the one that is asked to hand this in.
     let settings = json!([

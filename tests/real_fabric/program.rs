@@ -24,6 +24,26 @@ impl Agent {
     /// Starts the agent and waits until it says that it is healthy. `server` is the address of the chaincode servers that
     /// it writes into packages, `{sequence}` and all.
     pub fn start(network: &Network, organization: &Organization, server: &str) -> Self {
+        Self::start_with(network, organization, server, &[])
+    }
+
+    /// The same of an organization that is new: the agent serves the OpsSC contracts to its peers itself, once it has
+    /// brought them there.
+    pub fn start_of_newcomer(network: &Network, organization: &Organization, server: &str) -> Self {
+        let mut ports = [Port::reserve(), Port::reserve()];
+        ports.iter_mut().for_each(Port::release);
+        let [channels, chaincode] = ports.map(|port| port.to_string());
+        let settings = [
+            ("OPSSC_DEPLOYMENT", "service"),
+            ("CH_OPS_SERVER_ADDRESS", &channels),
+            ("CH_OPS_SERVER_LISTEN", &channels),
+            ("CC_OPS_SERVER_ADDRESS", &chaincode),
+            ("CC_OPS_SERVER_LISTEN", &chaincode),
+        ];
+        Self::start_with(network, organization, server, &settings)
+    }
+
+    fn start_with(network: &Network, organization: &Organization, server: &str, more: &[(&str, &str)]) -> Self {
         let mut health = Port::reserve();
         let mut process =
             Process::new(&format!("agent.{}", organization.domain), PROGRAM, &network.directory().join("logs"));
@@ -34,6 +54,9 @@ impl Agent {
             .environment("CC_SERVER_LAUNCH_FROM_AGENT", "false")
             .environment("CC_SERVER_ADDRESS", server)
             .environment("CHECKPOINT_DIR", checkpoints(network, organization));
+        for (name, value) in more {
+            process.environment(name, value);
+        }
         for (name, value) in identity(organization).into_iter().chain(orderer(organization)) {
             process.environment(name, value);
         }
