@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::{Notify, watch};
 
 use crate::client::participation::OrdererAdmin;
@@ -18,13 +19,15 @@ use crate::runtime::{CancellationToken, WorkerError, Workers};
 use super::bootstrap::{self, ContractServers, Contracts, Foreseen, Standing};
 use super::config::{Problem, Settings, SettingsError};
 use super::duties::Duties;
-use super::http::{Health, Service};
+use super::holds::Holds;
+use super::http::Health;
 use super::journal::{Journal, JournalError};
 use super::metrics::Metrics;
 use super::progress::Reporter;
 use super::renewal::Renewal;
 use super::sources::Workshop;
 use super::text;
+use super::watchers::{Subject, Watchers};
 
 /// What ends beside the duties gets this much longer than they do.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -147,11 +150,12 @@ pub struct Agent {
     reporter: Arc<dyn Reporter>,
     metrics: Arc<Metrics>,
     workshop: Arc<Workshop>,
-    service: Service,
+    watchers: Watchers,
     health: Arc<Health>,
     journal: Journal,
     bells: Arc<Bells>,
     standing: Arc<watch::Sender<Standing>>,
+    holds: Holds,
     leads: watch::Receiver<bool>,
 }
 
@@ -167,23 +171,25 @@ impl Agent {
         let client = connect(&settings)?;
         let workshop = Arc::new(Workshop::open(&settings.sources).map_err(SettingsError::new)?);
         let orderers = settings.orderers.open()?;
-        let address = settings.service_address;
-        let service = Service::bind(address).await.map_err(|source| AgentError::Service { address, source })?;
+        let metrics = Arc::default();
+        let watchers = Watchers::open(&settings, &metrics).await?;
         let journal = Journal::closed(&settings.checkpoint_dir);
         journal.keep_ended(settings.tasks.history);
         journal.acquire().await?;
+        let holds_file = settings.holds_file.clone();
         Ok(Self {
             settings,
             client,
             orderers,
             reporter: Arc::new(()),
-            metrics: Arc::default(),
+            metrics,
             workshop,
-            service,
+            watchers,
             health: Arc::default(),
             journal,
             bells: Arc::default(),
             standing: Arc::default(),
+            holds: Holds::load(holds_file),
             leads: watch::channel(true).1,
         })
     }
@@ -207,6 +213,11 @@ impl Agent {
         self.journal.clone()
     }
 
+    /// What an operator has told it to leave alone.
+    pub fn holds(&self) -> Holds {
+        self.holds.clone()
+    }
+
     /// By which it is told to look for something to do.
     pub fn bells(&self) -> Arc<Bells> {
         Arc::clone(&self.bells)
@@ -224,7 +235,7 @@ impl Agent {
 
     /// Where `/healthz` and `/metrics` are served.
     pub fn service_address(&self) -> SocketAddr {
-        self.service.address()
+        self.watchers.address()
     }
 
     /// What `/healthz` answers from.
@@ -240,10 +251,10 @@ impl Agent {
     /// # Cancel safety
     /// Dropping it stops nothing that was spawned: use `stop`.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AgentError> {
-        let Self { settings, client, orderers, reporter, metrics, workshop, service, health, journal, .. } = self;
-        let (bells, standing, leads) = (self.bells, self.standing, self.leads);
+        let Self { settings, client, orderers, reporter, workshop, watchers, health, journal, .. } = self;
+        let Self { bells, holds, standing, leads, .. } = self;
         let msp_id = settings.msp_id.clone();
-        tracing::info!(org = %msp_id, address = %service.address(), channel = %settings.ops_channel, "agent started");
+        tracing::info!(org = %msp_id, address = %watchers.address(), channel = %settings.ops_channel, "agent started");
         if settings.servers.launch_from_agent {
             tracing::warn!(
                 "CC_SERVER_LAUNCH_FROM_AGENT is true, but this agent launches no chaincode servers: proposals of type \
@@ -253,8 +264,19 @@ impl Agent {
         let grace = settings.tasks.shutdown_timeout;
         let workers = Workers::new();
         // Whoever only watches or is asked runs on every replica; whatever acts is a duty.
-        workers.spawn_to_end("http", service.serve(Arc::clone(&health), Arc::clone(&metrics), workers.token()));
-        let reporter: Arc<dyn Reporter> = Arc::new(vec![metrics, reporter]);
+        let subject = Subject {
+            settings: &settings,
+            client: &client,
+            health: &health,
+            journal: &journal,
+            holds: &holds,
+            bells: &bells,
+        };
+        let mut reporters = watchers.start(&subject, &workers);
+        reporters.push(reporter);
+        let reporter: Arc<dyn Reporter> = Arc::new(reporters);
+        let watching = holds.watch(workers.token());
+        workers.spawn_to_end("holds", watching.map(Ok::<(), Infallible>));
         let ops = client.channel(settings.ops_channel.clone());
         let servers = ContractServers::new(ops, Contracts::of(&settings), Arc::clone(&bells));
         workers.spawn_to_end("contract-servers", servers.run(workers.clone()));
@@ -288,7 +310,9 @@ impl Agent {
 async fn lead(duties: Duties, mut leads: watch::Receiver<bool>, workers: Workers) -> Result<(), Infallible> {
     let (duties, stop) = (Arc::new(duties), workers.token());
     loop {
-        if !*leads.borrow_and_update() {
+        let stands_by = !*leads.borrow_and_update();
+        duties.health.set_standby(stands_by);
+        if stands_by {
             tracing::info!("standing by: another replica leads");
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),

@@ -25,14 +25,17 @@ pub mod leadership;
 mod listen;
 pub mod low_water;
 pub mod metrics;
+mod notifier;
 mod plan;
 pub mod progress;
 mod renewal;
 mod sources;
 mod standing;
+pub mod survey;
 pub mod task;
 pub mod text;
 mod trouble;
+mod watchers;
 
 pub use channel_plan::channel_signatures;
 pub use daemon::{Agent, AgentError, Bells, connect, foresee};

@@ -21,7 +21,7 @@ use crate::fabric::block::{Block as Decoded, BlockError, last_config};
 use crate::fabric::names::{BlockNumber, ChannelName};
 use crate::fabric::tx::Invocation;
 use crate::pb::common::{Block, ChannelHeader, Envelope, HeaderType, Payload};
-use crate::pb::orderer::seek_info::{SeekBehavior, SeekErrorResponse};
+use crate::pb::orderer::seek_info::{SeekBehavior, SeekContentType, SeekErrorResponse};
 use crate::pb::orderer::{SeekInfo, SeekNewest, SeekPosition, SeekSpecified, seek_position::Type as Seek};
 use crate::pb::protos::{ChannelQueryResponse, JoinBySnapshotStatus};
 use crate::runtime::retry::Backoff;
@@ -267,6 +267,30 @@ impl Client {
             return Ok(newest);
         }
         self.fetch(orderer, channel, Some(number)).await
+    }
+
+    /// The number of blocks of a channel that this orderer has. Only a header is sent.
+    ///
+    /// Cancel safety: reading has no effect.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn height_of_orderer(&self, orderer: &Orderer, channel: &ChannelName) -> Result<BlockNumber, CallError> {
+        let newest = Some(SeekPosition { r#type: Some(Seek::Newest(SeekNewest {})) });
+        let info = SeekInfo {
+            start: newest,
+            stop: newest,
+            behavior: SeekBehavior::FailIfNotReady.into(),
+            error_response: SeekErrorResponse::BestEffort.into(),
+            content_type: SeekContentType::HeaderWithSig.into(),
+        };
+        let data = Bytes::from(info.encode_to_vec());
+        let envelope = self.envelope(HeaderType::DeliverSeekInfo, channel, data).await?;
+        let header = orderer.fetch(envelope, FETCH).await?.pop().and_then(|block| block.header);
+        header.map(|header| header.number.saturating_add(1)).ok_or_else(|| CallError::Malformed {
+            node: orderer.node().clone(),
+            reason: "no block before the end of delivery".to_owned(),
+        })
     }
 
     /// One block of one orderer, checked; the newest where no number is given.

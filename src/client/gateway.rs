@@ -299,6 +299,11 @@ impl Client {
         Ok(renewed)
     }
 
+    /// The certificate that nodes are shown where they ask for one.
+    pub fn client_tls(&self) -> Option<Arc<super::net::ClientTls>> {
+        self.credentials().client_tls.clone()
+    }
+
     /// The organization's own peers, in the profile's order. There is at least one.
     pub fn peers(&self) -> &[Peer] {
         &self.shared.peers

@@ -6,6 +6,8 @@
 pub(crate) mod dns;
 pub mod durable;
 pub mod retry;
+#[cfg(feature = "git")]
+pub(crate) mod roots;
 pub mod scratch;
 mod stack;
 mod workers;

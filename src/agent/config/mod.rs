@@ -12,6 +12,7 @@ mod replicas;
 mod sources;
 mod tasks;
 mod variables;
+mod watching;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -29,6 +30,7 @@ pub use sources::{Limits, Sources};
 pub use tasks::Tasks;
 use variables::Variables;
 pub use variables::{Problem, Setting, SettingsError};
+pub use watching::Watching;
 
 /// A text that is not shown: `Debug` is redacted and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
@@ -206,6 +208,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// `AGENT_SERVICE_ADDRESS` (ours) and `AGENT_SERVICE_PORT`: where `/healthz` is served.
     pub service_address: SocketAddr,
+    /// How the agent may be watched (ours).
+    pub watching: Watching,
     /// `CC_SERVER_*`.
     pub servers: ChaincodeServers,
     /// `ORDERER_ADMIN_*` (ours): where the own orderers are administered.
@@ -244,6 +248,7 @@ impl Settings {
         let servers = ChaincodeServers::read(&mut read);
         let orderers = OrdererAdministration::read(&mut read);
         let deployment = Deployment::read(&mut read);
+        let watching = Watching::read(&mut read);
         let discover_as_localhost = read.switch("DISCOVER_AS_LOCALHOST", false);
         let ws_enabled = read.switch("WS_ENABLED", false);
         let ws_url = read.parsed("WS_URL", "ws://localhost:5000", "use ws://host:port or wss://host:port", |text| {
@@ -317,6 +322,7 @@ impl Settings {
                 log_level,
                 log_format,
                 service_address: SocketAddr::new(service_ip, service_port),
+                watching,
                 servers,
                 orderers,
                 deployment,

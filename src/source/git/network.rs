@@ -6,7 +6,6 @@
 //! Source: `git-config(1)` (`http.sslCAInfo`, `http.proxy`), `curl(1)` on the variables of proxies.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,18 +16,10 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::GitError;
 use crate::runtime::dns::Resolver;
+use crate::runtime::roots::system_roots;
 
 /// Name lookup, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Where systems keep the certificates that everybody trusts, as one file.
-const SYSTEM_ROOTS: &[&str] = &[
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 /// Proxies, by the variables that most programs read.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -52,28 +43,15 @@ impl std::fmt::Debug for Proxies {
 /// The certificates in `pem`, or those that the system trusts.
 pub(super) fn roots(pem: Option<&[u8]>) -> Result<RootCertStore, GitError> {
     let refuse = |reason: String| GitError::Settings { reason };
-    let mut store = RootCertStore::empty();
-    if let Some(pem) = pem {
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-        let found = found.map_err(|error| refuse(format!("CA certificates cannot be read: {error}")))?;
-        for certificate in found {
-            store.add(certificate).map_err(|error| refuse(format!("a CA certificate is not usable: {error}")))?;
-        }
-        if store.is_empty() {
-            return Err(refuse("no CA certificate in the PEM text".to_owned()));
-        }
-        return Ok(store);
-    }
-    for path in SYSTEM_ROOTS.iter().map(Path::new) {
-        let Ok(pem) = std::fs::read(path) else { continue };
-        // A system may trust certificates that are none to us: the others still count.
-        store.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
-        if !store.is_empty() {
-            break;
-        }
-    }
     // Without any, connections fail, and the message says what to do: a machine without git needs none.
-    Ok(store)
+    let Some(pem) = pem else { return Ok(system_roots()) };
+    let mut store = RootCertStore::empty();
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let found = found.map_err(|error| refuse(format!("CA certificates cannot be read: {error}")))?;
+    for certificate in found {
+        store.add(certificate).map_err(|error| refuse(format!("a CA certificate is not usable: {error}")))?;
+    }
+    if store.is_empty() { Err(refuse("no CA certificate in the PEM text".to_owned())) } else { Ok(store) }
 }
 
 /// A client for these settings.

@@ -6,6 +6,7 @@ mod faults;
 mod flows;
 mod hostile;
 mod house;
+mod http;
 mod killed;
 mod renewal;
 mod sources;

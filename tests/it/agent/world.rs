@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,10 +120,10 @@ impl World {
         let settings = Settings::from_lookup(|name| environment.get(name).cloned()).unwrap();
         let (told, heard) = mpsc::unbounded_channel();
         let agent = Agent::open(settings).await.unwrap().with_reporter(Arc::new(Recorder(told)));
-        let (health, metrics, workers) = (agent.health(), agent.metrics(), Workers::new());
-        let (standing, bells) = (agent.standing(), agent.bells());
+        let (address, health, metrics) = (agent.service_address(), agent.health(), agent.metrics());
+        let (standing, bells, workers) = (agent.standing(), agent.bells(), Workers::new());
         workers.spawn_to_end("agent", agent.run(workers.token()));
-        Running { stop: workers.token(), workers, heard, health, metrics, standing, bells }
+        Running { stop: workers.token(), workers, heard, address, health, metrics, standing, bells }
     }
 
     /// Both agents, listening.
@@ -223,6 +224,8 @@ impl World {
 
 /// An agent in this process.
 pub(super) struct Running {
+    /// Where it serves HTTP.
+    pub(super) address: SocketAddr,
     pub(super) health: Arc<Health>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) standing: watch::Receiver<Standing>,

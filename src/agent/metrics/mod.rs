@@ -1,23 +1,33 @@
-//! Counters for those who watch many agents, in the text form of Prometheus.
+//! Numbers for those who watch many agents, in the text form of Prometheus.
 //!
-//! They count what the agent reports of itself, so they are one more [`Reporter`]. Names of proposals and repositories
-//! are no labels: others choose them, and each would be a series of its own.
+//! Counters count what the agent reports of itself, so they are one more [`Reporter`]; the rest is read off when somebody
+//! asks. Names of proposals and repositories are no labels: others choose them, and each would be a series of its own.
 
-use std::fmt::Write as _;
+mod form;
+mod gauges;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::http::Health;
 use super::progress::{Happening, Progress, Reporter, Step, Task, Verdict};
+use super::survey::Snapshot;
+use form::{Durations, Form};
+pub use gauges::Position;
 
 /// The counters of one agent.
 #[derive(Debug, Default)]
 pub struct Metrics {
     events: [AtomicU64; Task::ALL.len()],
     ended: [[AtomicU64; VERDICTS.len()]; Task::ALL.len()],
+    task_times: [Durations; Task::ALL.len()],
+    step_times: [Durations; Step::ALL.len()],
     waits: [AtomicU64; Step::ALL.len()],
     refusals: [AtomicU64; Step::ALL.len()],
     differences: AtomicU64,
     fetched_bytes: AtomicU64,
     fetched_objects: AtomicU64,
+    notified: AtomicU64,
+    unnotified: AtomicU64,
 }
 
 const VERDICTS: [Verdict; 3] = [Verdict::Done, Verdict::Failed, Verdict::Skipped];
@@ -26,30 +36,75 @@ fn add(counter: &AtomicU64, more: u64) {
     counter.fetch_add(more, Ordering::Relaxed);
 }
 
+/// What is read off when somebody asks.
+pub(super) struct Readings<'a> {
+    pub(super) health: &'a Health,
+    pub(super) seen: Option<&'a Snapshot>,
+    pub(super) positions: &'a [Position],
+}
+
 impl Metrics {
+    /// All counters, and what is read off now, as Prometheus reads them.
+    pub(super) fn text_with(&self, readings: &Readings<'_>) -> String {
+        let mut form = self.counters();
+        gauges::process(&mut form);
+        gauges::health(&mut form, readings.health);
+        gauges::positions(&mut form, readings.positions);
+        if let Some(seen) = readings.seen {
+            gauges::network(&mut form, seen);
+        }
+        form.into_text()
+    }
+
     /// All counters as Prometheus reads them.
     pub fn text(&self) -> String {
-        let mut text = String::new();
+        self.counters().into_text()
+    }
+
+    /// So many messages reached the WebSocket server.
+    pub(super) fn notified(&self, messages: u64) {
+        add(&self.notified, messages);
+    }
+
+    /// So many messages were given up because there was no room for them.
+    pub(super) fn unnotified(&self, messages: u64) {
+        add(&self.unnotified, messages);
+    }
+
+    fn counters(&self) -> Form {
+        let mut form = Form::default();
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        head(&mut text, "opssc_events_total", "Events that asked this agent for a task.");
+        form.family("opssc_events_total", "counter", "Events that asked this agent for a task.");
         for (kind, counter) in Task::ALL.iter().zip(&self.events) {
-            line(&mut text, "opssc_events_total", &[("task", kind.as_str())], value(counter));
+            form.line("opssc_events_total", &[("task", kind.as_str())], value(counter));
         }
-        head(&mut text, "opssc_tasks_ended_total", "Tasks that ended, by how.");
+        form.family("opssc_tasks_ended_total", "counter", "Tasks that ended, by how.");
         for (kind, counters) in Task::ALL.iter().zip(&self.ended) {
             for (verdict, counter) in VERDICTS.iter().zip(counters) {
                 let labels = [("task", kind.as_str()), ("ended", verdict.as_str())];
-                line(&mut text, "opssc_tasks_ended_total", &labels, value(counter));
+                form.line("opssc_tasks_ended_total", &labels, value(counter));
             }
         }
+        form.family("opssc_task_duration_seconds", "histogram", "How long tasks took from their start to their end.");
+        for (kind, times) in Task::ALL.iter().zip(&self.task_times) {
+            times.write(&mut form, "opssc_task_duration_seconds", ("task", kind.as_str()));
+        }
+        form.family("opssc_step_duration_seconds", "histogram", "How long steps took that were done.");
+        for (step, times) in Step::ALL.iter().zip(&self.step_times) {
+            times.write(&mut form, "opssc_step_duration_seconds", ("step", step.as_str()));
+        }
         let by_step: [(&str, &str, &[AtomicU64]); 2] = [
-            ("opssc_step_waits_total", "Steps that failed for a reason that may pass.", &self.waits),
+            (
+                "opssc_step_waits_total",
+                "Steps that failed for a reason that may pass, and were tried again.",
+                &self.waits,
+            ),
             ("opssc_step_refusals_total", "Steps that were refused for good.", &self.refusals),
         ];
         for (name, help, counters) in by_step {
-            head(&mut text, name, help);
+            form.family(name, "counter", help);
             for (step, counter) in Step::ALL.iter().zip(counters) {
-                line(&mut text, name, &[("step", step.as_str())], value(counter));
+                form.line(name, &[("step", step.as_str())], value(counter));
             }
         }
         for (name, help, counter) in [
@@ -60,11 +115,12 @@ impl Metrics {
             ),
             ("opssc_fetched_bytes_total", "Bytes of sources that were fetched.", &self.fetched_bytes),
             ("opssc_fetched_objects_total", "Objects of sources that were fetched.", &self.fetched_objects),
+            ("opssc_notifications_sent_total", "Messages sent to the WebSocket server.", &self.notified),
+            ("opssc_notifications_dropped_total", "Messages for which there was no room.", &self.unnotified),
         ] {
-            head(&mut text, name, help);
-            line(&mut text, name, &[], value(counter));
+            form.single(name, "counter", help, value(counter));
         }
-        text
+        form
     }
 }
 
@@ -78,7 +134,10 @@ impl Reporter for Metrics {
                     add(&self.events[kind], 1);
                 }
             }
-            Happening::Ended { verdict, .. } => {
+            Happening::Ended { verdict, elapsed, .. } => {
+                if let Some(kind) = kind {
+                    self.task_times[kind].add(*elapsed);
+                }
                 let verdict = VERDICTS.iter().position(|known| known == verdict);
                 if let (Some(kind), Some(verdict)) = (kind, verdict) {
                     add(&self.ended[kind][verdict], 1);
@@ -99,21 +158,14 @@ impl Reporter for Metrics {
                 add(&self.fetched_objects, *objects);
                 add(&self.fetched_bytes, *bytes);
             }
-            Happening::Resumed | Happening::Started(_) | Happening::Advanced { .. } | Happening::Finished { .. } => {}
+            Happening::Finished { step, elapsed, .. } => {
+                if let Some(step) = at(step) {
+                    self.step_times[step].add(*elapsed);
+                }
+            }
+            Happening::Resumed | Happening::Started(_) | Happening::Advanced { .. } => {}
         }
     }
-}
-
-fn head(text: &mut String, name: &str, help: &str) {
-    // Writing to a string cannot fail.
-    let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} counter\n");
-}
-
-fn line(text: &mut String, name: &str, labels: &[(&str, &str)], value: u64) {
-    let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
-    let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-    // Writing to a string cannot fail.
-    let _ = writeln!(text, "{name}{labels} {value}");
 }
 
 #[cfg(test)]
