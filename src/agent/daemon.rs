@@ -16,21 +16,20 @@ use crate::fabric::identity::SigningIdentity;
 use crate::opssc::calls::{ChaincodeOps, ChannelOps};
 use crate::runtime::{CancellationToken, WorkerError, Workers};
 
+use super::account::Hook;
 use super::bootstrap::{self, ContractServers, Contracts, Foreseen, Standing};
 use super::config::{Problem, Settings, SettingsError};
 use super::duties::Duties;
 use super::holds::Holds;
 use super::http::Health;
 use super::journal::{Journal, JournalError};
+use super::leadership::{self, Leadership};
 use super::metrics::Metrics;
 use super::progress::Reporter;
 use super::renewal::Renewal;
 use super::sources::Workshop;
 use super::text;
 use super::watchers::{Subject, Watchers};
-
-/// What ends beside the duties gets this much longer than they do.
-const MARGIN: Duration = Duration::from_secs(1);
 
 /// Why an agent does not run.
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +155,8 @@ pub struct Agent {
     bells: Arc<Bells>,
     standing: Arc<watch::Sender<Standing>>,
     holds: Holds,
-    leads: watch::Receiver<bool>,
+    hook: Arc<dyn Hook>,
+    leadership: Leadership,
 }
 
 impl Agent {
@@ -175,8 +175,12 @@ impl Agent {
         let watchers = Watchers::open(&settings, &metrics).await?;
         let journal = Journal::closed(&settings.checkpoint_dir);
         journal.keep_ended(settings.tasks.history);
-        journal.acquire().await?;
-        let holds_file = settings.holds_file.clone();
+        let leadership = Leadership::new(&settings.replicas);
+        // With other replicas it may be in use by the one that leads.
+        if *leadership.leads().borrow() {
+            journal.acquire().await?;
+        }
+        let holds = Holds::load(&settings.holds_file);
         Ok(Self {
             settings,
             client,
@@ -189,8 +193,9 @@ impl Agent {
             journal,
             bells: Arc::default(),
             standing: Arc::default(),
-            holds: Holds::load(holds_file),
-            leads: watch::channel(true).1,
+            holds,
+            hook: Arc::new(()),
+            leadership,
         })
     }
 
@@ -201,11 +206,16 @@ impl Agent {
         self
     }
 
-    /// Acts only while `leads` says so. Whoever gives it keeps the sender alive; without it, the agent always acts.
+    /// Has `hook` called around every step. For tests.
     #[must_use]
-    pub fn with_leadership(mut self, leads: watch::Receiver<bool>) -> Self {
-        self.leads = leads;
+    pub fn with_hook(mut self, hook: Arc<dyn Hook>) -> Self {
+        self.hook = hook;
         self
+    }
+
+    /// Which of the organization's replicas acts.
+    pub fn leader(&self) -> watch::Receiver<leadership::Standing> {
+        self.leadership.standing()
     }
 
     /// What the agent has to do and has done.
@@ -252,7 +262,7 @@ impl Agent {
     /// Dropping it stops nothing that was spawned: use `stop`.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AgentError> {
         let Self { settings, client, orderers, reporter, workshop, watchers, health, journal, .. } = self;
-        let Self { bells, holds, standing, leads, .. } = self;
+        let Self { bells, standing, holds, hook, leadership, .. } = self;
         let msp_id = settings.msp_id.clone();
         tracing::info!(org = %msp_id, address = %watchers.address(), channel = %settings.ops_channel, "agent started");
         if settings.servers.launch_from_agent {
@@ -275,8 +285,6 @@ impl Agent {
         let mut reporters = watchers.start(&subject, &workers);
         reporters.push(reporter);
         let reporter: Arc<dyn Reporter> = Arc::new(reporters);
-        let watching = holds.watch(workers.token());
-        workers.spawn_to_end("holds", watching.map(Ok::<(), Infallible>));
         let ops = client.channel(settings.ops_channel.clone());
         let servers = ContractServers::new(ops, Contracts::of(&settings), Arc::clone(&bells));
         workers.spawn_to_end("contract-servers", servers.run(workers.clone()));
@@ -287,16 +295,26 @@ impl Agent {
             stop: workers.token(),
         };
         workers.spawn_to_end("renewal", renewal.run());
-        let duties = Duties { settings, client, orderers, reporter, workshop, health, journal, bells, standing };
+        let watching = holds.clone().watch(workers.token());
+        workers.spawn_to_end("holds", watching.map(Ok::<(), Infallible>));
+        // The lead is given up when nothing is done any more, not when that is asked for.
+        let (leads, released) = (leadership.leads(), CancellationToken::new());
+        workers.spawn_to_end("leadership", leadership.keep(released.clone()));
+        let duties =
+            Duties { settings, client, orderers, reporter, workshop, health, journal, bells, standing, holds, hook };
         let leading = lead(duties, leads, workers.clone());
-        workers.spawn_to_end("duties", leading);
+        workers.spawn_to_end("duties", async move {
+            let led = leading.await;
+            released.cancel();
+            led
+        });
 
         tokio::select! {
             () = stop.cancelled() => tracing::info!(org = %msp_id, "agent is stopping"),
             () = workers.cancelled() => {}
         }
         workers.cancel();
-        if let Ok(finished) = tokio::time::timeout(grace + MARGIN, workers.finished()).await {
+        if let Ok(finished) = tokio::time::timeout(grace, workers.finished()).await {
             finished?;
         } else {
             tracing::warn!(org = %msp_id, "agent stops although not everything has ended");

@@ -1,59 +1,51 @@
-//! Listening to one contract: events in, work side by side, the checkpoint behind it.
+//! Listening to one contract: events in, tasks into the journal, the checkpoint with them.
 //!
-//! The checkpoint moves only over events whose work is done. A stuck proposal holds it back and nothing else; a restart
-//! then sees some events again, which does no harm.
+//! An event that asks for something is a queued task in the journal from the very moment at which the checkpoint moves
+//! over it. So whatever becomes of the task, the next event is heard, and none is lost.
 //!
 //! Does not know what an event asks for: that is a [`Handler`].
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
+use tokio::sync::watch;
 
 use crate::client::Channel;
 use crate::client::events::{Checkpoint, Start};
 use crate::fabric::block::ChaincodeEvent;
-use crate::fabric::names::{BlockNumber, ChaincodeName};
+use crate::fabric::names::ChaincodeName;
 use crate::runtime::CancellationToken;
 use crate::runtime::retry::Backoff;
 
 use super::http::{Health, Listener};
-use super::journal::{Journal, JournalError};
-use super::low_water::{LowWater, Ticket};
+use super::journal::{Journal, JournalError, TaskRecord};
+use super::schedule::Tasks;
 use super::text;
 
-/// Work on one event. It answers whether the event is dealt with; if not, it must come again after the next start.
-pub(super) type Work = Pin<Box<dyn Future<Output = bool> + Send>>;
-
-/// What is done about events.
+/// What is made of events.
 pub(super) trait Handler: Send + Sync {
-    /// What one event asks for; `None` where it asks for nothing.
-    fn work(&self, event: &ChaincodeEvent) -> Option<Work>;
-
-    /// What was left unfinished before the start. Asked once, when the events are being listened to.
-    fn unfinished(&self) -> Pin<Box<dyn Future<Output = Vec<Work>> + Send + '_>>;
+    /// The task that an event asks for; `None` where it asks for none.
+    fn task(&self, event: &ChaincodeEvent) -> Option<TaskRecord>;
 }
 
-/// At most this many events are worked on at the same time; more wait on the ledger.
-const SIDE_BY_SIDE: usize = 256;
+/// While so many tasks wait for their turn, more events are left on the ledger.
+const BACKLOG: usize = 512;
+
+/// At most so many events are taken at a time.
+const AT_A_TIME: usize = 64;
 
 /// Without a checkpoint, listening begins this many blocks before the newest: the peer that lists the proposals may be
 /// that far behind the one that told the height.
 const MARGIN: u64 = 100;
-
-/// How long work may go on after the agent was told to stop.
-const GRACE: Duration = Duration::from_secs(25);
 
 /// One contract to listen to.
 pub(super) struct Listening {
     pub(super) channel: Channel,
     pub(super) contract: ChaincodeName,
     pub(super) journal: Journal,
+    pub(super) tasks: Tasks,
     pub(super) listener: Listener,
-    pub(super) health: Arc<Health>,
+    pub(super) health: std::sync::Arc<Health>,
     pub(super) stop: CancellationToken,
 }
 
@@ -61,16 +53,32 @@ impl Listening {
     /// Listens until told to stop.
     ///
     /// # Errors
-    /// The checkpoint cannot be read or written: going on would mean to forget, and so the agent must not.
+    /// An earlier version's checkpoint cannot be taken over: going on would mean to skip or to repeat.
     pub(super) async fn run(self, handler: &dyn Handler) -> Result<(), JournalError> {
-        self.journal.adopt(self.channel.name(), &self.contract).await?;
-        let result = self.listen(handler).await;
+        let adopted = self.adopt().await;
+        if adopted.is_ok() {
+            self.listen(handler).await;
+        }
         self.health.set(self.listener, false);
-        result
+        adopted
     }
 
-    async fn listen(&self, handler: &dyn Handler) -> Result<(), JournalError> {
-        let Some(height) = self.reach().await else { return Ok(()) };
+    /// Takes over an earlier checkpoint; that it cannot be written down yet passes.
+    async fn adopt(&self) -> Result<(), JournalError> {
+        for wait in Backoff::new(Duration::from_millis(250), Duration::from_secs(10)) {
+            match self.journal.adopt(self.channel.name(), &self.contract).await {
+                Err(JournalError::Write { .. }) => {}
+                settled => return settled,
+            }
+            if self.stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn listen(&self, handler: &dyn Handler) {
+        let Some(height) = self.reach().await else { return };
         let checkpoint = self.checkpoint();
         let start = checkpoint.clone().map_or(Start::Number(height.saturating_sub(MARGIN)), Start::After);
         if let Some(ahead) = checkpoint.map(|checkpoint| checkpoint.block).filter(|block| *block > height) {
@@ -81,16 +89,13 @@ impl Listening {
             );
         }
         tracing::info!(channel = %self.channel.name(), chaincode = %self.contract, height, from = ?start, "listening");
-        let mut events = self.channel.chaincode_events(&self.contract, start);
-        let (mut listening, mut read) = (events.listening(), events.progress());
-        let mut water = LowWater::default();
-        let mut work = FuturesUnordered::new();
+        let stream = self.channel.chaincode_events(&self.contract, start);
+        let (mut listening, mut read) = (stream.listening(), stream.progress());
+        let mut events = stream.ready_chunks(AT_A_TIME);
+        let (mut backlog, mut trouble) = (self.tasks.backlog(), self.journal.trouble());
         let mut deaf = false;
-        let unfinished = handler.unfinished();
-        tokio::pin!(unfinished);
-        let mut asked = false;
         loop {
-            self.health.set(self.listener, *listening.borrow());
+            self.tell(&listening, &trouble);
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 Ok(()) = listening.changed() => {
@@ -100,62 +105,81 @@ impl Listening {
                     }
                     deaf = deaf && !heard;
                 }
-                found = &mut unfinished, if !asked => {
-                    asked = true;
-                    for one in found {
-                        work.push(worked(one, None));
-                    }
-                }
-                event = events.next(), if work.len() < SIDE_BY_SIDE => match event {
-                    Some(Ok(event)) => {
-                        deaf = false;
-                        let ticket = water.begin(Checkpoint::after(&event));
-                        match handler.work(&event) {
-                            Some(one) => work.push(worked(one, Some(ticket))),
-                            None => self.advance(water.finish(ticket)).await?,
+                Ok(()) = trouble.changed() => drop(trouble.borrow_and_update()),
+                some = events.next(), if *backlog.borrow_and_update() < BACKLOG => {
+                    // Only a stream with an end ends.
+                    let Some(some) = some else { break };
+                    let mut taken = Vec::new();
+                    for one in some {
+                        match one {
+                            Ok(event) => taken.push(event),
+                            Err(error) if !deaf => {
+                                deaf = true;
+                                tracing::warn!(
+                                    error = text::chain(&error),
+                                    "no peer tells events just now; listening goes on"
+                                );
+                            }
+                            Err(_) => {}
                         }
                     }
-                    Some(Err(error)) if !deaf => {
-                        deaf = true;
-                        tracing::warn!(error = text::chain(&error), "no peer tells events just now; listening goes on");
-                    }
-                    Some(Err(_)) => {}
-                    // Only a stream with an end ends.
-                    None => break,
-                },
-                Some((done, ticket)) = work.next(), if !work.is_empty() => {
-                    if let (true, Some(ticket)) = (done, ticket) {
-                        self.advance(water.finish(ticket)).await?;
-                    }
+                    // What was not taken must not be passed over.
+                    let Some(()) = self.take(handler, &taken, &mut trouble).await else { return };
                 }
+                Ok(()) = backlog.changed() => {}
                 Ok(()) = read.changed() => {
-                    let through = quiet(&water, *read.borrow_and_update());
+                    let through = (*read.borrow_and_update()).map(Checkpoint::after_block);
                     let behind = self.checkpoint().map_or(0, |checkpoint| checkpoint.block);
                     if through.as_ref().is_some_and(|through| through.block >= behind.saturating_add(MARGIN)) {
-                        self.advance(through).await?;
+                        self.pass(through).await;
                     }
                 }
             }
         }
-        self.health.set(self.listener, false);
-        let rest = async {
-            while let Some((done, ticket)) = work.next().await {
-                if let (true, Some(ticket)) = (done, ticket) {
-                    self.advance(water.finish(ticket)).await?;
+        let through = (*read.borrow()).map(Checkpoint::after_block);
+        self.pass(through).await;
+    }
+
+    /// Has the tasks of these events done. `None` when told to stop.
+    async fn take(
+        &self,
+        handler: &dyn Handler,
+        events: &[ChaincodeEvent],
+        trouble: &mut watch::Receiver<Option<String>>,
+    ) -> Option<()> {
+        let Some(last) = events.last() else { return Some(()) };
+        let tasks: Vec<TaskRecord> = events.iter().filter_map(|event| handler.task(event)).collect();
+        let moved = Journal::moved(self.channel.name(), &self.contract, Checkpoint::after(last));
+        let taking = self.tasks.hand_in(tasks, Some(moved));
+        tokio::pin!(taking);
+        loop {
+            tokio::select! {
+                taken = &mut taking => return taken,
+                // Whoever cannot remember what is said might as well be deaf.
+                Ok(()) = trouble.changed() => {
+                    if trouble.borrow_and_update().is_some() {
+                        self.health.set(self.listener, false);
+                    }
                 }
             }
-            Ok(())
-        };
-        let result = tokio::time::timeout(GRACE, rest).await;
-        if result.is_err() {
-            tracing::warn!(
-                unfinished = work.len(),
-                "stopping before all work is done; it is taken up at the next start"
-            );
         }
-        result.unwrap_or(Ok(()))?;
-        let through = quiet(&water, *read.borrow());
-        self.advance(through).await
+    }
+
+    /// Moves the checkpoint over blocks without events, so that they need not be read again. All events before were
+    /// taken: it may fail, as only time is lost.
+    async fn pass(&self, reached: Option<Checkpoint>) {
+        let Some(checkpoint) = reached else { return };
+        if self.checkpoint().is_some_and(|known| known.block >= checkpoint.block) {
+            return;
+        }
+        let moved = Journal::moved(self.channel.name(), &self.contract, checkpoint);
+        if let Err(error) = self.journal.write(vec![moved]).await {
+            tracing::debug!(%error, "the checkpoint stays where it was");
+        }
+    }
+
+    fn tell(&self, listening: &watch::Receiver<bool>, trouble: &watch::Receiver<Option<String>>) {
+        self.health.set(self.listener, *listening.borrow() && trouble.borrow().is_none());
     }
 
     /// Waits until a peer answers on the channel, and tells its height. `None` when told to stop.
@@ -176,22 +200,4 @@ impl Listening {
     fn checkpoint(&self) -> Option<Checkpoint> {
         self.journal.checkpoint(self.channel.name(), &self.contract)
     }
-
-    async fn advance(&self, reached: Option<Checkpoint>) -> Result<(), JournalError> {
-        match reached {
-            Some(checkpoint) => {
-                self.journal.write(vec![Journal::moved(self.channel.name(), &self.contract, checkpoint)]).await
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-/// Up to where nothing is left to do when no event is open: blocks without events need not be read again.
-fn quiet(water: &LowWater<Checkpoint>, read: Option<BlockNumber>) -> Option<Checkpoint> {
-    read.filter(|_| water.waiting() == 0).map(Checkpoint::after_block)
-}
-
-async fn worked(work: Work, ticket: Option<Ticket>) -> (bool, Option<Ticket>) {
-    (work.await, ticket)
 }

@@ -4,6 +4,7 @@
 //! organization's own peers, and tells the ledger how it went. Everything that it does may be done again: an event that
 //! comes twice or a restart at any point reaches the same end.
 
+mod account;
 pub mod allow;
 pub mod bootstrap;
 mod build;
@@ -23,20 +24,23 @@ mod images;
 pub mod journal;
 pub mod leadership;
 mod listen;
-pub mod low_water;
 pub mod metrics;
 mod notifier;
 mod plan;
 pub mod progress;
+mod reconcile;
 mod renewal;
+mod schedule;
 mod sources;
 mod standing;
 pub mod survey;
 pub mod task;
 pub mod text;
 mod trouble;
+mod turn;
 mod watchers;
 
+pub use account::{Hook, Moment};
 pub use channel_plan::channel_signatures;
 pub use daemon::{Agent, AgentError, Bells, connect, foresee};
 pub use plan::{collections, endorsement_policy};

@@ -1,7 +1,7 @@
 //! Whether a task is due, given what the ledger says of its proposal.
 //!
-//! Pure. An event only says that something was true once; what counts is the ledger now. Here is also what an agent
-//! takes up again after it was away.
+//! Pure. An event only says that something was true once; what counts is the ledger now. Here is also what the ledger
+//! asks for by itself, to whoever was away or stands in for somebody who is.
 
 use crate::fabric::names::MspId;
 use crate::opssc::chaincode_ops::{History, Proposal, Status, Task, TaskStatus};
@@ -47,23 +47,43 @@ pub(super) fn told<'a>(
     histories.into_iter().find(|history| history.task == task && history.org_id == msp_id.as_str())
 }
 
-/// Which task an agent takes up again after a start, without an event: one that was left unfinished.
+/// What a proposal asks an organization for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing.
+    Nothing,
+    /// This task.
+    Task(Kind),
+    /// The commit, if those who come before do not see to it: the one that was asked, and so many more.
+    Instead(u32),
+}
+
+/// What the ledger asks an organization for, whatever events it has heard.
 ///
-/// A definition is committed by the organization whose acknowledgement was the last, as the event would have had it.
-pub(super) fn unfinished(proposal: &Proposal, msp_id: &MspId, is_member: bool, histories: &[History]) -> Option<Kind> {
+/// A definition is committed by the organization whose acknowledgement was the last, as the event has it. Should that one
+/// be away, the next one in the order of MSP IDs that has acknowledged takes its place, and so on, round once.
+pub(super) fn due(proposal: &Proposal, msp_id: &MspId, is_member: bool, histories: &[History]) -> Due {
     match proposal.status {
-        Status::Approved if is_member => {
-            let told = told(Kind::PrepareToDeploy, msp_id, histories);
-            told.is_none_or(|history| history.status != TaskStatus::Success).then_some(Kind::PrepareToDeploy)
-        }
+        Status::Approved if is_member => match told(Kind::PrepareToDeploy, msp_id, histories) {
+            Some(history) if history.status == TaskStatus::Success => Due::Nothing,
+            _ => Due::Task(Kind::PrepareToDeploy),
+        },
         Status::Acknowledged => {
-            let last = histories
+            let mut acknowledged: Vec<&History> = histories
                 .iter()
                 .filter(|history| history.task == Task::Acknowledge && history.status == TaskStatus::Success)
-                .max_by(|one, other| one.time.cmp(&other.time));
-            last.is_some_and(|history| history.org_id == msp_id.as_str()).then_some(Kind::Deploy)
+                .collect();
+            acknowledged.sort_by(|one, other| one.org_id.cmp(&other.org_id));
+            let asked = acknowledged.iter().max_by(|one, other| one.time.cmp(&other.time));
+            let place = |org: &str| acknowledged.iter().position(|history| history.org_id == org);
+            let (Some(asked), Some(own)) = (asked.and_then(|asked| place(&asked.org_id)), place(msp_id.as_str()))
+            else {
+                return Due::Nothing;
+            };
+            let behind = (own + acknowledged.len() - asked) % acknowledged.len();
+            if behind == 0 { Due::Task(Kind::Deploy) } else { Due::Instead(u32::try_from(behind).unwrap_or(u32::MAX)) }
         }
-        _ => None,
+        _ => Due::Nothing,
     }
 }
 
@@ -115,28 +135,37 @@ mod tests {
     }
 
     #[test]
-    fn unfinished_tasks_are_taken_up_again() {
+    fn what_is_due_is_seen_on_the_ledger() {
+        use Due::{Instead, Nothing};
         use TaskStatus::{Failure, Success};
         let own = MspId::parse("Org1MSP").unwrap();
         let ack = |org, status, time| history(Task::Acknowledge, org, status, time);
+        let (prepare, deploy) = (Due::Task(Kind::PrepareToDeploy), Due::Task(Kind::Deploy));
         for (status, is_member, histories, expected) in [
-            ("approved", true, vec![], Some(Kind::PrepareToDeploy)),
-            ("approved", false, vec![], None),
-            ("approved", true, vec![ack("Org2MSP", Success, "1")], Some(Kind::PrepareToDeploy)),
-            ("approved", true, vec![ack("Org1MSP", Success, "1")], None),
-            ("approved", true, vec![ack("Org1MSP", Failure, "1")], Some(Kind::PrepareToDeploy)),
-            (
-                "acknowledged",
-                true,
-                vec![ack("Org1MSP", Success, "2"), ack("Org2MSP", Success, "1")],
-                Some(Kind::Deploy),
-            ),
-            ("acknowledged", true, vec![ack("Org1MSP", Success, "1"), ack("Org2MSP", Success, "2")], None),
-            ("proposed", true, vec![], None),
-            ("committed", true, vec![], None),
+            ("approved", true, vec![], prepare),
+            ("approved", false, vec![], Nothing),
+            ("approved", true, vec![ack("Org2MSP", Success, "1")], prepare),
+            ("approved", true, vec![ack("Org1MSP", Success, "1")], Nothing),
+            ("approved", true, vec![ack("Org1MSP", Failure, "1")], prepare),
+            ("acknowledged", true, vec![ack("Org1MSP", Success, "2"), ack("Org2MSP", Success, "1")], deploy),
+            ("acknowledged", true, vec![ack("Org1MSP", Success, "1"), ack("Org2MSP", Success, "2")], Instead(1)),
+            ("acknowledged", true, vec![ack("Org2MSP", Success, "2")], Nothing),
+            ("proposed", true, vec![], Nothing),
+            ("committed", true, vec![], Nothing),
         ] {
-            let found = unfinished(&proposal(status), &own, is_member, &histories);
+            let found = due(&proposal(status), &own, is_member, &histories);
             assert_eq!(found, expected, "for {status} after {histories:?}");
         }
+    }
+
+    #[test]
+    fn those_who_have_acknowledged_follow_one_another() {
+        let acks: Vec<History> = [("Org4MSP", "1"), ("Org1MSP", "2"), ("Org3MSP", "4"), ("Org2MSP", "3")]
+            .into_iter()
+            .map(|(org, time)| history(Task::Acknowledge, org, TaskStatus::Success, time))
+            .collect();
+        let places = ["Org3MSP", "Org4MSP", "Org1MSP", "Org2MSP", "Org5MSP"]
+            .map(|org| due(&proposal("acknowledged"), &MspId::parse(org).unwrap(), true, &acks));
+        assert_eq!(places, [Due::Task(Kind::Deploy), Due::Instead(1), Due::Instead(2), Due::Instead(3), Due::Nothing]);
     }
 }

@@ -1,6 +1,7 @@
 //! `opssc-agent run`: the daemon, until SIGTERM or SIGINT.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -16,7 +17,7 @@ pub(super) fn run(flags: &SettingFlags, environment: &dyn Fn(&str) -> Option<OsS
     logging::start(settings.log_level, settings.log_format);
     // One thread: the agent waits for others nearly all the time, and a second thread costs memory.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let agent = Agent::open(settings).await?;
         let stop = CancellationToken::new();
         let (mut signals, mut hangup, bells) = (Signals::new()?, Hangup::new()?, agent.bells());
@@ -38,5 +39,8 @@ pub(super) fn run(flags: &SettingFlags, environment: &dyn Fn(&str) -> Option<OsS
                 }
             }
         }
-    })
+    });
+    // What still blocks, on a disk or in a build, was given its time before.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
 }

@@ -13,6 +13,8 @@ use super::contracts::Contracts;
 use super::missing::Step;
 use super::text;
 use crate::agent::daemon::Bells;
+use crate::agent::journal::{TaskRecord, now_ms};
+use crate::agent::progress::Task;
 use crate::client::channels::{ChannelError, Joined};
 use crate::client::lifecycle::{Approval, Installation, LifecycleError};
 use crate::client::{Client, Peer};
@@ -21,8 +23,8 @@ use crate::fabric::names::{ChannelName, PackageId};
 use crate::fabric::package::Package;
 use crate::pb::common::Block;
 
-/// Takes up the task of catching up with a committed proposal, given its ID, unless it is under way already.
-pub(in crate::agent) type CatchUp = Arc<dyn Fn(&str) + Send + Sync>;
+/// Takes up the task of catching up with a committed proposal, unless it is under way already.
+pub(in crate::agent) type CatchUp = Arc<dyn Fn(TaskRecord) + Send + Sync>;
 
 /// Who does it.
 pub(super) struct Actor {
@@ -70,7 +72,11 @@ impl Actor {
         let mut acted = joined.and(installed).and(deployed);
         for step in steps {
             if let Step::CatchUp { channel, chaincode, sequence, proposal } = step {
-                (self.catch_up)(proposal);
+                let mut record = TaskRecord::queued(Task::CatchUp, proposal.as_str(), now_ms());
+                record.channel = Some(channel.to_string());
+                record.chaincode = Some(chaincode.to_string());
+                record.sequence = Some(*sequence);
+                (self.catch_up)(record);
                 acted.failed.push(format!("{chaincode} sequence {sequence} on {channel} is being caught up with"));
             }
         }

@@ -1,17 +1,15 @@
 //! Carrying out the two tasks of a chaincode proposal on the organization's own peers.
 //!
-//! The loop around [`State`]: it does what the state asks for, feeds the result in, and waits where something is only
-//! down or busy. What is done already (installed, approved, committed, told) counts as done, so that a task may be run
+//! Around [`State`]: it does what the state asks for and feeds the result in; [`turn`](super::turn) is the loop, and waits
+//! where something is only down or busy. What is done already (installed, approved, committed, told) counts as done, so that a task may be run
 //! again at any point.
 
 mod prepare;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::Instrument as _;
 
 use crate::client::lifecycle::{Commitment, LifecycleError};
 use crate::client::{Channel, Client, SubmitError};
@@ -22,22 +20,19 @@ use crate::fabric::policy::DefinitionEncoding;
 use crate::opssc::calls::ChaincodeOps;
 use crate::opssc::chaincode_ops::{HistoryQuery, Task as OpsTask, TaskStatus, TaskStatusUpdate};
 use crate::runtime::CancellationToken;
-use crate::runtime::retry::Backoff;
 
+use super::account::Account;
 use super::comparison;
 use super::config::{ChaincodeServers, Sources};
 use super::daemon::Bells;
 use super::plan::Plan;
-use super::progress::{Happening, Progress, Reporter, Step, Verdict};
+use super::progress::{Happening, Step, Verdict};
 use super::sources::{Built, Fetched, Workshop};
 use super::standing::{self, Standing};
 use super::task::{Ending, Input, Kind, Report, State};
 use super::text;
-use super::trouble::{Doubts, LOOKS, Trouble};
-
-/// The agent was told to stop before the task ended. It is taken up again after the next start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Abandoned;
+use super::trouble::{LOOKS, Trouble};
+use super::turn::{Acting, Job, Next};
 
 /// What carries out tasks in the name of one organization.
 pub(super) struct Operations {
@@ -47,24 +42,19 @@ pub(super) struct Operations {
     pub(super) sources: Sources,
     pub(super) workshop: Arc<Workshop>,
     pub(super) encoding: DefinitionEncoding,
-    pub(super) reporter: Arc<dyn Reporter>,
     pub(super) bells: Arc<Bells>,
     pub(super) stop: CancellationToken,
 }
 
 impl Operations {
-    /// Runs one task to its end.
-    ///
-    /// # Cancel safety
-    /// Dropping it ends the wait; a step under way may still take effect, and counts as done when the task runs again.
-    pub(super) async fn run(&self, kind: Kind, proposal_id: &str, first: Happening) -> Result<Ending, Abandoned> {
-        let shown = text::bounded(proposal_id, 80);
-        let span = tracing::info_span!("task", task = kind.as_str(), proposal = %shown);
-        let task = Task {
+    /// The task of `account`, from its beginning.
+    pub(super) fn job<'a>(&'a self, kind: Kind, account: &'a Account) -> Task<'a> {
+        Task {
             operations: self,
             kind,
-            id: proposal_id,
-            shown,
+            id: account.proposal(),
+            account,
+            state: State::first(kind),
             found: None,
             fetched: None,
             built: None,
@@ -73,8 +63,7 @@ impl Operations {
             readiness_looks: 0,
             waiting_since: None,
             compared: false,
-        };
-        task.run(first).instrument(span).await
+        }
     }
 }
 
@@ -86,11 +75,13 @@ struct Found {
     channel: Channel,
 }
 
-struct Task<'a> {
+/// One task on its way.
+pub(super) struct Task<'a> {
     operations: &'a Operations,
     kind: Kind,
     id: &'a str,
-    shown: String,
+    account: &'a Account,
+    state: State,
     found: Option<Found>,
     fetched: Option<Arc<Fetched>>,
     built: Option<Arc<Built>>,
@@ -103,59 +94,42 @@ struct Task<'a> {
     compared: bool,
 }
 
-impl Task<'_> {
-    async fn run(mut self, first: Happening) -> Result<Ending, Abandoned> {
-        let begun = Instant::now();
-        self.report(None, first);
-        let mut state = State::first(self.kind);
-        let schedule = || Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
-        let (mut waits, mut doubts) = (schedule(), Doubts::default());
-        let ending = loop {
-            if let State::Ended(ending) = state {
-                break ending;
-            }
-            if self.operations.stop.is_cancelled() {
-                return Err(Abandoned);
-            }
-            let step = self.step_of(&state);
-            match self.work(&state).await {
-                Ok(input) => {
-                    state = state.next(input);
-                    (waits, doubts) = (schedule(), Doubts::default());
-                }
-                Err(trouble) => {
-                    // Only the contract can refuse a report, and that is never final: giving up would tell nobody.
-                    if doubts.settles(&trouble) && !matches!(state, State::Reporting(_)) {
-                        let error = trouble.reason().to_owned();
-                        self.report(None, Happening::Refused { step, error: error.clone() });
-                        state = state.next(Input::Refused(error));
-                        (waits, doubts) = (schedule(), Doubts::default());
-                    } else {
-                        let again_in = waits.next().unwrap_or(Duration::from_secs(30));
-                        let error = trouble.reason().to_owned();
-                        self.report(None, Happening::Waiting { step, again_in, error });
-                        if self.operations.stop.run_until_cancelled(tokio::time::sleep(again_in)).await.is_none() {
-                            return Err(Abandoned);
-                        }
-                    }
-                }
-            }
+impl Job for Task<'_> {
+    fn next(&self) -> Next {
+        let ending = match &self.state {
+            State::Ended(ending) => ending.clone(),
+            // What was committed before is told to nobody.
+            State::Reporting(report) if self.kind == Kind::CatchUp => Ending::Reported(report.clone()),
+            state => return Next::Step(self.step_of(state)),
         };
-        let outcome = match &ending {
-            Ending::Reported(Report::Prepared(package)) => format!("prepared, package {package}"),
-            Ending::Reported(Report::Committed) => "committed".to_owned(),
-            Ending::Reported(Report::Failed(reason)) => format!("failed: {reason}"),
-            Ending::Skipped(reason) => format!("nothing to do: {reason}"),
+        let (verdict, outcome) = match ending {
+            Ending::Reported(Report::Prepared(package)) => (Verdict::Done, format!("prepared, package {package}")),
+            Ending::Reported(Report::Committed) => (Verdict::Done, "committed".to_owned()),
+            Ending::Reported(Report::Failed(reason)) => (Verdict::Failed, format!("failed: {reason}")),
+            Ending::Skipped(reason) => (Verdict::Skipped, format!("nothing to do: {reason}")),
         };
-        let verdict = match &ending {
-            Ending::Reported(report) if report.is_success() => Verdict::Done,
-            Ending::Reported(_) => Verdict::Failed,
-            Ending::Skipped(_) => Verdict::Skipped,
-        };
-        self.report(None, Happening::Ended { verdict, outcome, elapsed: begun.elapsed() });
-        Ok(ending)
+        Next::Ended(verdict, outcome)
     }
 
+    fn act(&mut self) -> Acting<'_> {
+        Box::pin(async move {
+            let (input, detail) = self.work(&self.state.clone()).await?;
+            self.state = self.state.clone().next(input);
+            Ok(detail)
+        })
+    }
+
+    fn refused(&mut self, reason: &str) -> bool {
+        // Only the contract can refuse a report, and that is never final: giving up would tell nobody.
+        if matches!(self.state, State::Reporting(_)) {
+            return false;
+        }
+        self.state = self.state.clone().next(Input::Refused(reason.to_owned()));
+        true
+    }
+}
+
+impl Task<'_> {
     fn step_of(&self, state: &State) -> Step {
         match state {
             State::Validating => Step::Validate,
@@ -173,29 +147,19 @@ impl Task<'_> {
         }
     }
 
-    async fn work(&mut self, state: &State) -> Result<Input, Trouble> {
-        if self.kind == Kind::CatchUp && matches!(state, State::Reporting(_)) {
-            return Ok(Input::Reported);
+    async fn work(&mut self, state: &State) -> Result<(Input, String), Trouble> {
+        match state {
+            State::Validating => self.validate().await,
+            State::Fetching(_) => self.fetch().await,
+            State::Building => self.build().await,
+            State::Packaging => self.package().await,
+            State::Installing(package) => self.install(package).await.map(|input| (input, package.to_string())),
+            State::Approving(package) => self.approve(package).await,
+            State::CheckingReadiness => self.check_readiness().await,
+            State::Committing => self.commit().await,
+            State::Reporting(report) => self.tell(report).await,
+            State::Ended(_) => Ok((Input::Reported, String::new())),
         }
-        let begun = Instant::now();
-        let step = self.step_of(state);
-        if step != Step::Install {
-            self.report(None, Happening::Started(step));
-        }
-        let (input, detail) = match state {
-            State::Validating => self.validate().await?,
-            State::Fetching(_) => self.fetch().await?,
-            State::Building => self.build().await?,
-            State::Packaging => self.package().await?,
-            State::Installing(package) => return self.install(package).await,
-            State::Approving(package) => self.approve(package).await?,
-            State::CheckingReadiness => self.check_readiness().await?,
-            State::Committing => self.commit().await?,
-            State::Reporting(report) => self.tell(report).await?,
-            State::Ended(_) => return Ok(Input::Reported),
-        };
-        self.report(None, Happening::Finished { step, elapsed: begun.elapsed(), detail });
-        Ok(input)
     }
 
     /// Reads the proposal again and, when the task is due, works out what it asks for.
@@ -326,7 +290,9 @@ impl Task<'_> {
     async fn tell(&self, report: &Report) -> Result<(Input, String), Trouble> {
         let status = if report.is_success() { TaskStatus::Success } else { TaskStatus::Failure };
         let data = report.data();
-        if self.told().await?.is_some_and(|told| told == (status.clone(), data.clone())) {
+        let told = self.told().await?;
+        // A failure that is tried again now and then need not be told again, in other words, each time.
+        if told.is_some_and(|told| told.0 == status && (told.1 == data || status == TaskStatus::Failure)) {
             return Ok((Input::Reported, "it was told before".to_owned()));
         }
         let update = TaskStatusUpdate::new(self.id, status).with_data(data);
@@ -341,15 +307,7 @@ impl Task<'_> {
     }
 
     fn report(&self, peer: Option<&str>, happening: Happening) {
-        let progress = Progress {
-            organization: self.operations.client.msp_id().clone(),
-            proposal: self.shown.clone(),
-            task: self.kind.into(),
-            peer: peer.map(str::to_owned),
-            happening,
-        };
-        progress.log();
-        self.operations.reporter.report(&progress);
+        self.account.report(peer, happening);
     }
 }
 

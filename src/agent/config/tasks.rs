@@ -37,6 +37,11 @@ impl Default for Tasks {
 }
 
 impl Tasks {
+    /// How long steps under way may go on: a little less than everything, as the rest has to end as well.
+    pub fn grace(&self) -> Duration {
+        self.shutdown_timeout.saturating_sub((self.shutdown_timeout / 10).min(Duration::from_secs(2)))
+    }
+
     pub(super) fn read(read: &mut Variables<'_>) -> Self {
         let known = Self::default();
         let mut time = |name, default, otherwise| {

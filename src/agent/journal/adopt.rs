@@ -123,7 +123,7 @@ mod tests {
         for content in ["{}", "[]", "\u{0}", "{\"blockNumber\":-1}", "{\"blockNumber\":1,\"transactionId\":\"x\"}"] {
             check("chaincode-ops.json", content, "refused");
         }
-        for content in ["[1]", "{\"blockNumber\":\"x\"}", "{\"blockNumber\":-1}", "{"] {
+        for content in ["1", "{\"blockNumber\":\"x\"}", "{\"blockNumber\":-1}", "{"] {
             check("ops-channel_chaincode-ops.json", content, "refused");
         }
     }

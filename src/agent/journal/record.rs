@@ -4,6 +4,7 @@
 //! Its JSON is what the store holds and what the operations endpoint tells, so that names only ever get added.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,8 @@ use super::super::text;
 
 /// A longer proposal ID is nobody's honest name and would have to be kept in full: such a proposal is not carried out.
 pub const LONGEST_ID: usize = 4096;
+/// No refused task rests for longer.
+pub(in crate::agent) const LONGEST_REST: Duration = Duration::from_hours(1);
 /// At most this many steps of one task are remembered.
 const MOST_STEPS: usize = 128;
 /// At most this many characters of what a step came to.
@@ -188,6 +191,14 @@ impl TaskRecord {
             next_try_ms: None,
             event: None,
         }
+    }
+
+    /// How long it rests yet before it is tried again, where it was refused. What is beyond any reason comes from a clock
+    /// that was wrong, and counts as over.
+    pub fn rest(&self) -> Option<Duration> {
+        let next = self.next_try_ms.filter(|_| self.state == TaskState::Failed)?;
+        let rest = Duration::from_millis(next.saturating_sub(super::now_ms()));
+        Some(if rest > LONGEST_REST { Duration::ZERO } else { rest })
     }
 
     /// The proposal's ID, fit to be shown.

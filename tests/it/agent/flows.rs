@@ -84,7 +84,7 @@ async fn what_cannot_be_carried_out_is_told_once_and_harms_nothing_else() {
     }
     world.propose(&proposal("good", "asset", 1)).await;
     world.until("good", Status::Committed).await;
-    for (id, reason) in [("cobol", "package type cobol is not known"), ("late", "it must be 2")] {
+    for (id, reason) in [("cobol", "package type cobol is not known"), ("late", "it must be 1")] {
         let failed = |histories: &[opssc::opssc::chaincode_ops::History]| {
             histories.iter().filter(|history| history.status == TaskStatus::Failure).count()
         };

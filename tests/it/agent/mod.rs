@@ -8,6 +8,7 @@ mod hostile;
 mod house;
 mod http;
 mod killed;
+mod reconcile;
 mod renewal;
 mod sources;
 mod world;

@@ -14,9 +14,10 @@ use futures_util::StreamExt as _;
 use opssc::agent::bootstrap::Standing;
 use opssc::agent::config::Settings;
 use opssc::agent::http::Health;
+use opssc::agent::journal::Journal;
 use opssc::agent::metrics::Metrics;
 use opssc::agent::progress::{Progress, Reporter};
-use opssc::agent::{Agent, Bells};
+use opssc::agent::{Agent, Bells, Hook};
 use opssc::client::Client;
 use opssc::client::events::Start;
 use opssc::devnet::{Builder, Devnet};
@@ -110,6 +111,17 @@ impl World {
 
     /// As [`agent`](Self::agent), with other settings.
     pub(super) async fn agent_with(&self, member: usize, settings: &[(&'static str, &str)]) -> Running {
+        self.agent_of(member, settings, Arc::new(()), CancellationToken::new()).await
+    }
+
+    /// As [`agent_with`](Self::agent_with), with a hook around every step, and stopped by `stop`.
+    pub(super) async fn agent_of(
+        &self,
+        member: usize,
+        settings: &[(&'static str, &str)],
+        hook: Arc<dyn Hook>,
+        stop: CancellationToken,
+    ) -> Running {
         let mut environment = self.members[member].environment.clone();
         environment.extend(settings.iter().map(|(name, value)| (*name, OsString::from(value))));
         Self::agent_of(environment).await
@@ -119,11 +131,12 @@ impl World {
     pub(super) async fn agent_of(environment: BTreeMap<&'static str, OsString>) -> Running {
         let settings = Settings::from_lookup(|name| environment.get(name).cloned()).unwrap();
         let (told, heard) = mpsc::unbounded_channel();
-        let agent = Agent::open(settings).await.unwrap().with_reporter(Arc::new(Recorder(told)));
-        let (address, health, metrics) = (agent.service_address(), agent.health(), agent.metrics());
-        let (standing, bells, workers) = (agent.standing(), agent.bells(), Workers::new());
-        workers.spawn_to_end("agent", agent.run(workers.token()));
-        Running { stop: workers.token(), workers, heard, address, health, metrics, standing, bells }
+        let agent = Agent::open(settings).await.unwrap().with_reporter(Arc::new(Recorder(told))).with_hook(hook);
+        let (address, health, metrics, workers) =
+            (agent.service_address(), agent.health(), agent.metrics(), Workers::new());
+        let (standing, bells, journal) = (agent.standing(), agent.bells(), agent.journal());
+        workers.spawn_to_end("agent", agent.run(stop.clone()));
+        Running { stop, workers, heard, address, health, metrics, standing, bells, journal }
     }
 
     /// Both agents, listening.
@@ -230,6 +243,7 @@ pub(super) struct Running {
     pub(super) metrics: Arc<Metrics>,
     pub(super) standing: watch::Receiver<Standing>,
     pub(super) bells: Arc<Bells>,
+    pub(super) journal: Journal,
     stop: CancellationToken,
     workers: Workers,
     heard: mpsc::UnboundedReceiver<Progress>,
@@ -267,7 +281,12 @@ impl Running {
     /// Stops the agent in good order.
     pub(super) async fn stop(self) {
         self.stop.cancel();
-        within("stopping the agent", self.workers.finished()).await.unwrap();
+        within("stopping the agent", self.ended()).await;
+    }
+
+    /// Waits until the agent has ended.
+    pub(super) async fn ended(self) {
+        self.workers.finished().await.unwrap();
     }
 }
 
