@@ -6,7 +6,7 @@ use super::contracts::Contracts;
 use super::missing::{Missing, missing};
 use super::observe::Observer;
 use super::text;
-use crate::agent::standing;
+use crate::agent::standing::{self, Due};
 use crate::client::Client;
 use crate::opssc::calls::{ChaincodeOps, ChannelOps, OpsError};
 use crate::opssc::chaincode_ops::{HistoryQuery, Status};
@@ -59,7 +59,7 @@ async fn tasks(observer: &Observer) -> Result<Vec<String>, OpsError> {
         let query = HistoryQuery { proposal_id: proposal.id.clone(), ..HistoryQuery::default() };
         let histories: Vec<_> = chaincodes.get_histories(&query).await?.into_values().collect();
         let histories: Vec<_> = histories.into_iter().filter(|history| history.proposal_id == proposal.id).collect();
-        if let Some(kind) = standing::unfinished(&proposal, own, is_member, &histories) {
+        if let Due::Task(kind) = standing::due(&proposal, own, is_member, &histories) {
             let (name, channel) =
                 (text::bounded(&proposal.chaincode_name, 80), text::bounded(&proposal.channel_id, 80));
             let (id, sequence) = (text::bounded(&proposal.id, 80), proposal.chaincode_definition.sequence);

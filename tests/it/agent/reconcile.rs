@@ -62,7 +62,7 @@ async fn who_does_not_commit_is_replaced_by_the_next_organization() {
     second.until("its own part", |said| matches!(said.happening, Happening::Ended { .. })).await;
     // The first organization's acknowledgement is the last, so it is the one that is asked to commit; and it goes away.
     let leaves = CancellationToken::new();
-    let first = world.agent_of(0, &[], Arc::new(Leaves(leaves.clone())), leaves).await;
+    let first = world.agent_hooked(0, &[], Arc::new(Leaves(leaves.clone())), leaves).await;
     within("the first agent's end", first.ended()).await;
     world.until("p", Status::Committed).await;
     let commits = world.calls(&mychannel(), "CommitChaincodeDefinition").await;

@@ -111,11 +111,11 @@ impl World {
 
     /// As [`agent`](Self::agent), with other settings.
     pub(super) async fn agent_with(&self, member: usize, settings: &[(&'static str, &str)]) -> Running {
-        self.agent_of(member, settings, Arc::new(()), CancellationToken::new()).await
+        self.agent_hooked(member, settings, Arc::new(()), CancellationToken::new()).await
     }
 
     /// As [`agent_with`](Self::agent_with), with a hook around every step, and stopped by `stop`.
-    pub(super) async fn agent_of(
+    pub(super) async fn agent_hooked(
         &self,
         member: usize,
         settings: &[(&'static str, &str)],
@@ -124,11 +124,19 @@ impl World {
     ) -> Running {
         let mut environment = self.members[member].environment.clone();
         environment.extend(settings.iter().map(|(name, value)| (*name, OsString::from(value))));
-        Self::agent_of(environment).await
+        Self::start_agent(environment, hook, stop).await
     }
 
     /// Starts an agent with exactly these settings.
     pub(super) async fn agent_of(environment: BTreeMap<&'static str, OsString>) -> Running {
+        Self::start_agent(environment, Arc::new(()), CancellationToken::new()).await
+    }
+
+    async fn start_agent(
+        environment: BTreeMap<&'static str, OsString>,
+        hook: Arc<dyn Hook>,
+        stop: CancellationToken,
+    ) -> Running {
         let settings = Settings::from_lookup(|name| environment.get(name).cloned()).unwrap();
         let (told, heard) = mpsc::unbounded_channel();
         let agent = Agent::open(settings).await.unwrap().with_reporter(Arc::new(Recorder(told))).with_hook(hook);
@@ -136,7 +144,7 @@ impl World {
             (agent.service_address(), agent.health(), agent.metrics(), Workers::new());
         let (standing, bells, journal) = (agent.standing(), agent.bells(), agent.journal());
         workers.spawn_to_end("agent", agent.run(stop.clone()));
-        Running { stop, workers, heard, address, health, metrics, standing, bells, journal }
+        Running { address, health, metrics, standing, bells, journal, stop, workers, heard }
     }
 
     /// Both agents, listening.
