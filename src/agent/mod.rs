@@ -3,6 +3,8 @@
 //! It listens to the two contracts of the ops channel, acts with the organization's administrator on the
 //! organization's own peers, and tells the ledger how it went. Everything that it does may be done again: an event that
 //! comes twice or a restart at any point reaches the same end.
+//!
+#![doc = include_str!("faults.md")]
 
 mod account;
 pub mod allow;

@@ -20,6 +20,7 @@ mod packages;
 mod program;
 mod proposals;
 mod rubbish;
+mod soak;
 mod system_channel;
 
 use std::net::{Ipv4Addr, SocketAddr};

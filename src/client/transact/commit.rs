@@ -27,6 +27,9 @@ const OPEN: Duration = Duration::from_secs(10);
 /// How long a transaction may be on its way before the same bytes are handed in once more; doubles each time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The same for a transaction that no orderer has said to have taken: most likely it is not on its way at all.
+const UNTAKEN: Duration = Duration::from_secs(1);
+
 /// How long a Gateway service may keep silent about a transaction before another one is asked.
 const SILENT: Duration = Duration::from_secs(20);
 
@@ -69,21 +72,29 @@ pub(super) async fn order_and_watch(
     let begun = Instant::now();
     let end = begun + channel.client().shared.timeouts.order + channel.client().shared.timeouts.commit;
     let mut patience = PATIENCE;
+    let mut first = true;
     loop {
         let ordered = tokio::select! {
             biased;
             seen = until_seen(channel, &mut watch, tx_id) => return Ok(seen),
             ordered = hand_in(channel, tx_id, &envelope) => ordered,
         };
-        match ordered {
+        let wait = match ordered {
             // Only of the first try it is certain that nothing else is under way.
-            Err(source) if patience == PATIENCE && !source.may_be_ordered() => {
+            Err(source) if first && !source.may_be_ordered() => {
                 return Err(SubmitError::NotOrdered { tx_id: tx_id.clone(), source });
             }
-            Err(error) => tracing::debug!(channel = %channel.name(), %tx_id, %error, "transaction may not be ordered"),
-            Ok(()) => {}
-        }
-        let slice = end.min(Instant::now() + patience);
+            Err(error) => {
+                tracing::debug!(channel = %channel.name(), %tx_id, %error, "transaction may not be ordered");
+                UNTAKEN
+            }
+            Ok(()) => {
+                let longer = patience * 2;
+                std::mem::replace(&mut patience, longer)
+            }
+        };
+        first = false;
+        let slice = end.min(Instant::now() + wait);
         if let Ok(seen) = tokio::time::timeout_at(slice, until_seen(channel, &mut watch, tx_id)).await {
             return Ok(seen);
         }
@@ -96,7 +107,6 @@ pub(super) async fn order_and_watch(
         // An orderer that loses the lead forgets what it took; and one that is not honest may be asked no more.
         channel.client().shared.orderer_turn.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(channel = %channel.name(), %tx_id, "transaction is not seen yet and handed in again");
-        patience *= 2;
     }
 }
 

@@ -201,6 +201,16 @@ impl Devnet {
         self.chains.get(channel.as_str()).map(|chain| chain.blocks().height())
     }
 
+    /// Waits until the ordering service has cut so many blocks on a channel, whether or not a peer has them.
+    ///
+    /// Cancel safety: nothing is lost.
+    pub async fn ordered(&self, channel: &ChannelName, height: u64) {
+        use super::deliver::Feed as _;
+        let Some(chain) = self.chains.get(channel.as_str()) else { return };
+        // An error means that the chain is gone, and with it what there was to wait for.
+        let _ = chain.blocks().watch().wait_for(|cut| *cut >= height).await;
+    }
+
     /// From now on, chaincode packages that name `alias` (`host:port`) mean the server at `address`.
     pub fn host(&self, alias: impl Into<String>, address: SocketAddr) {
         self.hosts.insert(alias, address);

@@ -17,7 +17,7 @@ use prost::Message as _;
 use super::world::{Member, World, mychannel, within};
 
 impl Member {
-    fn channel_ops(&self, world: &World) -> ChannelOps {
+    pub(super) fn channel_ops(&self, world: &World) -> ChannelOps {
         ChannelOps::new(self.client.channel(world.network.ops_channel().clone()), "channel-ops".parse().unwrap())
     }
 }
@@ -31,13 +31,18 @@ async fn signature(client: &Client, update: &[u8]) -> String {
 }
 
 /// The channel's configuration.
-async fn config(world: &World) -> Config {
+pub(super) async fn config(world: &World) -> Config {
     let block = world.members[0].client.channel(mychannel()).config_block().await.unwrap();
     Config::from_block(&block).unwrap()
 }
 
+/// How many messages its blocks may have.
+pub(super) async fn max_messages(world: &World) -> u32 {
+    world.members[0].client.channel(mychannel()).config().await.unwrap().batch().max_messages
+}
+
 /// An update of the channel: so many messages in a block.
-async fn batch_size(world: &World, messages: u32) -> Vec<u8> {
+pub(super) async fn batch_size(world: &World, messages: u32) -> Vec<u8> {
     let before = config(world).await;
     let mut after = before.clone();
     let orderer = after.channel_group.as_mut().unwrap().groups.get_mut("Orderer").unwrap();
@@ -48,11 +53,11 @@ async fn batch_size(world: &World, messages: u32) -> Vec<u8> {
 }
 
 /// Both organizations want this update, the second one last.
-async fn propose(world: &World, id: &str, update: &[u8]) {
+pub(super) async fn propose(world: &World, id: &str, update: &[u8]) {
     propose_for(world, id, mychannel().as_str(), None, update).await;
 }
 
-async fn propose_for(world: &World, id: &str, channel: &str, action: Option<Action>, update: &[u8]) {
+pub(super) async fn propose_for(world: &World, id: &str, channel: &str, action: Option<Action>, update: &[u8]) {
     let [first, second] = world.members.as_slice() else { panic!("two organizations") };
     let input = ProposalInput {
         id: id.to_owned(),
@@ -68,7 +73,7 @@ async fn propose_for(world: &World, id: &str, channel: &str, action: Option<Acti
     within("the vote", second.channel_ops(world).vote(id, &vote)).await.unwrap();
 }
 
-async fn until_committed(world: &World, id: &str) {
+pub(super) async fn until_committed(world: &World, id: &str) {
     let ledger = world.members[0].channel_ops(world);
     let mut blocks = ledger.channel().blocks(Start::Newest);
     let look = async {
@@ -80,7 +85,7 @@ async fn until_committed(world: &World, id: &str) {
 }
 
 /// The updates that the channel has had.
-async fn sequence(world: &World) -> u64 {
+pub(super) async fn sequence(world: &World) -> u64 {
     world.network.settled(&mychannel()).await;
     world.members[0].client.channel(mychannel()).config().await.unwrap().sequence()
 }
@@ -144,13 +149,41 @@ async fn an_update_that_is_out_of_date_ends_in_a_report_and_the_agent_goes_on() 
     assert_eq!(ledger.get_proposal("stale").await.unwrap().status, Status::Approved);
 }
 
+/// The ledger was told once that a channel proposal is done.
+pub(super) async fn assert_told_once(world: &World, id: &str) {
+    let calls = world.calls(world.network.ops_channel(), "NotifyCommitResult").await;
+    let told: Vec<_> = calls.iter().filter(|call| call.verdict == "VALID" && call.argument == id).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
 /// All versions of a group and what is in it, as of something new.
-fn unversioned(mut group: ConfigGroup) -> ConfigGroup {
+pub(super) fn unversioned(mut group: ConfigGroup) -> ConfigGroup {
     group.version = 0;
     group.values.values_mut().for_each(|value| value.version = 0);
     group.policies.values_mut().for_each(|policy| policy.version = 0);
     group.groups = group.groups.into_iter().map(|(name, inner)| (name, unversioned(inner))).collect();
     group
+}
+
+/// What makes a new channel like the one that there is.
+pub(super) async fn creation(world: &World, channel: &str) -> Vec<u8> {
+    let mut creation = ConfigUpdate::default();
+    channel.clone_into(&mut creation.channel_id);
+    creation.read_set = Some(ConfigGroup::default());
+    creation.write_set = config(world).await.channel_group.map(unversioned);
+    creation.encode().to_vec()
+}
+
+/// The settings with which an agent administers its own orderer.
+pub(super) fn orderer_settings(world: &World, member: usize) -> Vec<(&'static str, String)> {
+    let organization = &world.network.organizations()[member];
+    let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    vec![
+        ("ORDERER_ADMIN_ENDPOINTS", organization.orderers[0].admin.clone().unwrap()),
+        ("ORDERER_ADMIN_TLS_CA", text(&organization.tls_ca)),
+        ("ORDERER_ADMIN_TLS_CERT", text(&organization.admin_tls_certificate)),
+        ("ORDERER_ADMIN_TLS_KEY", text(&organization.admin_tls_key)),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -160,27 +193,17 @@ async fn a_channel_that_was_voted_for_is_made_and_joined_by_all() {
     let members = ["Org1MSP", "Org2MSP"];
     // Who votes on new channels: there is no such channel among the orderers.
     within("the voters", first.create_channel("voters", &ChannelType::System, &members)).await.unwrap();
-    let mut creation = ConfigUpdate::default();
-    creation.channel_id = "fresh".to_owned();
-    creation.read_set = Some(ConfigGroup::default());
-    creation.write_set = config(&world).await.channel_group.map(unversioned);
+    let creation = creation(&world, "fresh").await;
     let mut agents = Vec::new();
-    for (member, organization) in world.network.organizations().iter().enumerate() {
-        let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
-        let (ca, cert) = (text(&organization.tls_ca), text(&organization.admin_tls_certificate));
-        let (key, endpoint) = (text(&organization.admin_tls_key), organization.orderers[0].admin.clone().unwrap());
-        let settings = [
-            ("ORDERER_ADMIN_ENDPOINTS", endpoint.as_str()),
-            ("ORDERER_ADMIN_TLS_CA", ca.as_str()),
-            ("ORDERER_ADMIN_TLS_CERT", cert.as_str()),
-            ("ORDERER_ADMIN_TLS_KEY", key.as_str()),
-        ];
+    for member in 0..world.members.len() {
+        let settings = orderer_settings(&world, member);
+        let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         agents.push(world.agent_with(member, &settings).await);
     }
     for agent in &agents {
         within("listening", agent.health.until(true)).await;
     }
-    propose_for(&world, "new", "fresh", Some(Action::Create), &creation.encode()).await;
+    propose_for(&world, "new", "fresh", Some(Action::Create), &creation).await;
     until_committed(&world, "new").await;
     // The organization that was not asked to see to it does its part, too.
     agents[0]

@@ -18,7 +18,7 @@ use opssc::opssc::contracts;
 use super::world::{World, proposal, within};
 
 /// The contract of chaincode proposals, which also emits whatever event it is asked for.
-struct Noisy(contracts::ChaincodeOps);
+pub(super) struct Noisy(pub(super) contracts::ChaincodeOps);
 
 #[tonic::async_trait]
 impl Contract for Noisy {

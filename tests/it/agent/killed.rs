@@ -1,50 +1,10 @@
 //! An agent that is killed between event and acknowledgement, as a process of its own.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::process::Stdio;
-
 use opssc::opssc::chaincode_ops::Status;
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::process::Command;
 
+use super::process::Process;
 use super::world::{World, mychannel, proposal, within};
-
-/// The program, with its log.
-struct Process {
-    child: Child,
-    log: Lines<BufReader<ChildStderr>>,
-}
-
-impl Process {
-    fn start(environment: &BTreeMap<&'static str, OsString>) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_opssc-agent"))
-            .env_clear()
-            .envs(environment)
-            .env("LOG_FORMAT", "json")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let log = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-        Self { child, log }
-    }
-
-    /// Reads the log up to a line that holds all of these.
-    async fn until(&mut self, words: &[&str]) {
-        let read = async {
-            loop {
-                let line = self.log.next_line().await.unwrap().expect("the agent lives while it is waited for");
-                if words.iter().all(|word| line.contains(word)) {
-                    return;
-                }
-            }
-        };
-        within(&format!("a line with {words:?}"), read).await;
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_between_event_and_acknowledgement_it_finishes_after_a_restart() {

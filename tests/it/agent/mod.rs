@@ -2,12 +2,19 @@
 
 mod bootstrap;
 mod channels;
+mod crash;
+mod crash_amid;
+mod doomed;
 mod faults;
+mod faults_many;
+mod faults_nodes;
+mod faults_store;
 mod flows;
 mod hostile;
 mod house;
 mod http;
 mod killed;
+mod process;
 mod reconcile;
 mod renewal;
 mod sources;

@@ -19,13 +19,13 @@ use crate::git::server::{Behaviour, GitServer};
 const PASSWORD: &str = "correct-horse-battery";
 
 /// A server with an account, and the settings with which an agent gets in.
-struct Origin {
+pub(super) struct Origin {
     server: GitServer,
     settings: Vec<(&'static str, String)>,
 }
 
 impl Origin {
-    async fn start(world: &World, root: &Path) -> Self {
+    pub(super) async fn start(world: &World, root: &Path) -> Self {
         let account = Some(("agent".to_owned(), PASSWORD.to_owned()));
         let server = GitServer::start(root, Behaviour { account, ..Behaviour::default() }).await;
         let authority = world.folder.path().join(format!("ca-{}.pem", server.port()));
@@ -40,7 +40,7 @@ impl Origin {
         Self { server, settings }
     }
 
-    fn settings(&self) -> Vec<(&'static str, &str)> {
+    pub(super) fn settings(&self) -> Vec<(&'static str, &str)> {
         self.settings.iter().map(|(name, value)| (*name, value.as_str())).collect()
     }
 
@@ -49,7 +49,7 @@ impl Origin {
     }
 }
 
-fn proposed(id: &str, kind: &str, repository: &str, path: &str) -> ProposalInput {
+pub(super) fn proposed(id: &str, kind: &str, repository: &str, path: &str) -> ProposalInput {
     let mut input = proposal(id, id, 1);
     input.chaincode_package.package_type = kind.into();
     input.chaincode_package.repository = format!("git.example.com/{repository}");
@@ -58,7 +58,7 @@ fn proposed(id: &str, kind: &str, repository: &str, path: &str) -> ProposalInput
 }
 
 /// The same chaincode in four languages; the one in Go is handed out.
-fn write_sources(root: &Path) -> Repo {
+pub(super) fn write_sources(root: &Path) -> Repo {
     let go = Repo::new(root, "go");
     go.file("chaincode/go.mod", "module example.com/asset\n\ngo 1.21\n")
         .file("chaincode/main.go", "package main\n\nfunc main() {}\n")

@@ -122,29 +122,52 @@ impl World {
         hook: Arc<dyn Hook>,
         stop: CancellationToken,
     ) -> Running {
-        let mut environment = self.members[member].environment.clone();
-        environment.extend(settings.iter().map(|(name, value)| (*name, OsString::from(value))));
-        Self::start_agent(environment, hook, stop).await
+        let environment = self.environment(member, settings);
+        Self::start_agent(environment, Arc::new(()), hook, stop).await
     }
 
     /// Starts an agent with exactly these settings.
     pub(super) async fn agent_of(environment: BTreeMap<&'static str, OsString>) -> Running {
-        Self::start_agent(environment, Arc::new(()), CancellationToken::new()).await
+        Self::start_agent(environment, Arc::new(()), Arc::new(()), CancellationToken::new()).await
+    }
+
+    /// As [`agent_with`](Self::agent_with); `watcher` hears of everything at the moment at which it happens.
+    pub(super) async fn watched_agent(
+        &self,
+        member: usize,
+        settings: &[(&'static str, &str)],
+        watcher: Arc<dyn Reporter>,
+    ) -> Running {
+        let environment = self.environment(member, settings);
+        Self::start_agent(environment, watcher, Arc::new(()), CancellationToken::new()).await
     }
 
     async fn start_agent(
         environment: BTreeMap<&'static str, OsString>,
+        watcher: Arc<dyn Reporter>,
         hook: Arc<dyn Hook>,
         stop: CancellationToken,
     ) -> Running {
         let settings = Settings::from_lookup(|name| environment.get(name).cloned()).unwrap();
         let (told, heard) = mpsc::unbounded_channel();
-        let agent = Agent::open(settings).await.unwrap().with_reporter(Arc::new(Recorder(told))).with_hook(hook);
+        let reporters: Vec<Arc<dyn Reporter>> = vec![watcher, Arc::new(Recorder(told))];
+        let agent = Agent::open(settings).await.unwrap().with_reporter(Arc::new(reporters)).with_hook(hook);
         let (address, health, metrics, workers) =
             (agent.service_address(), agent.health(), agent.metrics(), Workers::new());
         let (standing, bells, journal) = (agent.standing(), agent.bells(), agent.journal());
         workers.spawn_to_end("agent", agent.run(stop.clone()));
         Running { address, health, metrics, standing, bells, journal, stop, workers, heard }
+    }
+
+    /// The environment of an agent.
+    pub(super) fn environment(
+        &self,
+        member: usize,
+        settings: &[(&'static str, &str)],
+    ) -> BTreeMap<&'static str, OsString> {
+        let mut environment = self.members[member].environment.clone();
+        environment.extend(settings.iter().map(|(name, value)| (*name, OsString::from(value))));
+        environment
     }
 
     /// Both agents, listening.
