@@ -367,11 +367,10 @@ impl Client {
         invocation: &Invocation,
         header_type: HeaderType,
     ) -> Result<Proposal, SignError> {
-        self.draft_as(&self.credentials(), channel, invocation, header_type)
+        Self::draft_as(&self.credentials(), channel, invocation, header_type)
     }
 
     fn draft_as(
-        &self,
         credentials: &Credentials,
         channel: Option<&ChannelName>,
         invocation: &Invocation,
@@ -398,7 +397,7 @@ impl Client {
         invocation: &Invocation,
         header_type: HeaderType,
     ) -> Result<(Proposal, SignedProposal), SignError> {
-        let proposal = self.draft_as(credentials, channel, invocation, header_type)?;
+        let proposal = Self::draft_as(credentials, channel, invocation, header_type)?;
         let to_send = proposal.sign(&*credentials.signer).await?;
         Ok((proposal, to_send))
     }

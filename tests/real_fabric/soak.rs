@@ -14,7 +14,8 @@ use opssc::client::events::Start;
 use opssc::fabric::block::{Block, Kind};
 use opssc::opssc::calls::ChaincodeOps;
 use opssc::opssc::chaincode_ops::{
-    ChaincodeDefinition, ChaincodePackage, PackageType, ProposalInput, Status, TaskStatus, TaskStatusUpdate,
+    ChaincodeDefinition, ChaincodePackage, HistoryQuery, PackageType, ProposalInput, Status, TaskStatus,
+    TaskStatusUpdate,
 };
 
 use crate::CHANNEL;
@@ -154,7 +155,7 @@ async fn until_committed(ledger: &ChaincodeOps, count: usize) {
 
 /// Every organization acted once on every proposal, and nobody told a failure.
 async fn assert_once(consortium: &Consortium, ledger: &ChaincodeOps, proposed: &[String]) {
-    let histories = ledger.get_histories(&Default::default()).await.expect("the histories");
+    let histories = ledger.get_histories(&HistoryQuery::default()).await.expect("the histories");
     let failures: Vec<_> = histories.values().filter(|history| history.status == TaskStatus::Failure).collect();
     assert!(failures.is_empty(), "{failures:?}");
     let members = consortium.clients.len();
