@@ -117,6 +117,8 @@ fn runs(package: &Package) -> Result<Runs, Refused> {
             }
             Ok(Runs::Service(Box::new(connection)))
         }
+        // As with a builder for it: the image is not run here.
+        "k8s" => Ok(Runs::Sources("k8s".to_owned())),
         kind if Language::parse(kind).is_ok() => Ok(Runs::Sources(kind.to_owned())),
         other => Err(Refused(format!(
             "no builder for chaincode of type '{}': this network runs packages of the types 'ccaas' and 'native'",

@@ -223,7 +223,8 @@ fn no_step_is_forgotten() {
         let after = POINTS.iter().any(|point| matches!(point, After(_, at) if *at == step));
         assert!(before && after, "no agent is killed before and after: {step}");
     }
-    for task in Task::ALL {
+    // No event asks for what was missed: an agent finds that by itself.
+    for task in Task::ALL.into_iter().filter(|task| *task != Task::CatchUp) {
         assert!(POINTS.contains(&Event(task)), "no agent is killed at the event of {task:?}");
     }
 }

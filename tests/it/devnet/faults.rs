@@ -54,15 +54,22 @@ async fn stopping_and_starting_twice_is_harmless() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_fails_leaves_nothing_behind() {
-    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let taken = opssc::devnet::Devnet::builder(first.path()).organizations(1).start().await.unwrap();
-    let port: u16 = taken.organizations()[0].peers[0].address.rsplit(':').next().unwrap().parse().unwrap();
-    // The peer's port comes ten after the orderer's.
-    let again = || opssc::devnet::Devnet::builder(second.path()).organizations(1).base_port(port.checked_sub(10));
-    let error = again().start().await.unwrap_err();
-    assert!(matches!(&error, DevnetError::Listen { .. }), "{error:?}");
-    taken.shutdown().await.unwrap();
-    again().start().await.unwrap().shutdown().await.unwrap();
+    // Somebody else may have one of the ports meanwhile: then once more with others.
+    for _ in 0..10 {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let taken = opssc::devnet::Devnet::builder(first.path()).organizations(1).start().await.unwrap();
+        let port: u16 = taken.organizations()[0].peers[0].address.rsplit(':').next().unwrap().parse().unwrap();
+        // The peer's port comes ten after the orderer's.
+        let again = || opssc::devnet::Devnet::builder(second.path()).organizations(1).base_port(port.checked_sub(10));
+        let error = again().start().await.unwrap_err();
+        assert!(matches!(&error, DevnetError::Listen { .. }), "{error:?}");
+        taken.shutdown().await.unwrap();
+        if let Ok(network) = again().start().await {
+            network.shutdown().await.unwrap();
+            return;
+        }
+    }
+    panic!("no network starts where another one has failed to");
 }
 
 #[tokio::test(flavor = "multi_thread")]
