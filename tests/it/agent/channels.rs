@@ -52,13 +52,13 @@ pub(super) async fn batch_size(world: &World, messages: u32) -> Vec<u8> {
     update::compute(mychannel().as_str(), &before, &after).unwrap().encode().to_vec()
 }
 
-/// Both organizations want this update, the second one last.
+/// Two organizations want this update, the second one last.
 pub(super) async fn propose(world: &World, id: &str, update: &[u8]) {
     propose_for(world, id, mychannel().as_str(), None, update).await;
 }
 
 pub(super) async fn propose_for(world: &World, id: &str, channel: &str, action: Option<Action>, update: &[u8]) {
-    let [first, second] = world.members.as_slice() else { panic!("two organizations") };
+    let [first, second, ..] = world.members.as_slice() else { panic!("two organizations") };
     let input = ProposalInput {
         id: id.to_owned(),
         channel_id: channel.to_owned(),

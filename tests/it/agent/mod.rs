@@ -14,6 +14,7 @@ mod hostile;
 mod house;
 mod http;
 mod killed;
+mod membership;
 mod process;
 mod reconcile;
 mod renewal;
