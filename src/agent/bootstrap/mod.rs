@@ -1,6 +1,6 @@
 //! Bringing the own peers to where the ledger says they belong.
 //!
-//! A reconciliation: [`observe`] looks, [`missing`] works out what is lacking, [`act`] does it, and so on until nothing is
+//! A reconciliation: `observe` looks, `missing` works out what is lacking, `act` does it, and so on until nothing is
 //! left that can be done. So it may run at any moment and as often as wanted: at the start, whenever a channel's members
 //! have changed, when told to, and now and then in between. A peer that is down holds up nothing but itself.
 //!
