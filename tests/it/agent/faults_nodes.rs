@@ -9,7 +9,7 @@ use opssc::devnet::Faults;
 use opssc::opssc::chaincode_ops::{Status, TaskStatus};
 use tonic::Code;
 
-use super::world::{World, proposal, within};
+use super::world::{Running, World, proposal, within};
 
 /// Does something at each moment of a kind, the first time that it comes.
 struct At<S, A> {
@@ -95,15 +95,7 @@ async fn orderers_that_go_away_exactly_at_an_acknowledgement_are_waited_for() {
     let acknowledges = |said: &Happening| *said == Happening::Started(Step::Acknowledge);
     let away = move || faults.iter().for_each(|orderer| orderer.fail_next(12, Code::Unavailable));
     let first = world.watched_agent(0, &[], At::new(acknowledges, away)).await;
-    let second = world.agent(1).await;
-    for agent in [&first, &second] {
-        within("listening", agent.health.until(true)).await;
-    }
-    world.propose(&proposal("p", "asset", 1)).await;
-    world.until("p", Status::Committed).await;
-    first.stop().await;
-    second.stop().await;
-    world.assert_done_once("p", "asset").await;
+    assert_carried_out_once(&world, first).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,6 +120,11 @@ async fn endorsements_that_differ_are_asked_for_again() {
     let peer = world.network.faults("peer0.org2").unwrap();
     let tells = |said: &Happening| matches!(said, Happening::Started(Step::Acknowledge | Step::Commit | Step::Notify));
     let first = world.watched_agent(0, &[], At::new(tells, move || peer.diverge_next(2))).await;
+    assert_carried_out_once(&world, first).await;
+}
+
+/// A proposal is committed, and everything done once, by `first` and the agent of the second organization.
+async fn assert_carried_out_once(world: &World, first: Running) {
     let second = world.agent(1).await;
     for agent in [&first, &second] {
         within("listening", agent.health.until(true)).await;
