@@ -185,6 +185,28 @@ impl Channel {
         transact::submit_with_retry(self, invocation, &endorsers, retry.into()).await
     }
 
+    /// [`submit_with_retry`](Self::submit_with_retry), unless it turns out not to be due: `is_due` is asked when the
+    /// endorsers have answered, for each transaction that is made, and where it says no, nothing is ordered.
+    ///
+    /// For what must take effect once although the chaincode would take it twice. Who asks before endorsement alone can
+    /// be late: an earlier transaction of the same content, whose fate was unknown, may be committed between question
+    /// and endorsement. One that is committed after the endorsement makes this one invalid, as long as both read what
+    /// the other writes; so `is_due` has to ask a peer that endorsed.
+    ///
+    /// Cancel safety: as of [`submit`](Self::submit).
+    ///
+    /// # Errors
+    /// [`SubmitError`] of the last try.
+    pub async fn submit_if_due<F: Future<Output = bool>>(
+        &self,
+        invocation: &Invocation,
+        endorsers: Endorsers,
+        retry: impl Into<Retry>,
+        is_due: impl Fn() -> F,
+    ) -> Result<Option<Committed>, SubmitError> {
+        transact::submit_if_due(self, invocation, &endorsers, retry.into(), is_due).await
+    }
+
     /// The number of blocks that an own peer has.
     ///
     /// Cancel safety: a query has no effect.

@@ -8,6 +8,7 @@
 //! Source: `fabric-protos/discovery/protocol.proto`, Fabric 3.1.5 `discovery/service.go`.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -93,7 +94,7 @@ pub(super) async fn view(channel: &Channel) -> Result<Arc<View>, Vec<CallError>>
         return Ok(Arc::clone(view));
     }
     let client = channel.client();
-    let ask = async |peer: Peer| ask(channel, &peer).await;
+    let ask = async |peer: Peer| boxed(channel, &peer).await;
     let (_, view) = first_answer(client.own_peers(), &client.shared.timeouts, ask).await?;
     let view = Arc::new(view);
     *kept = Some((Instant::now(), Arc::clone(&view)));
@@ -107,6 +108,14 @@ pub(super) async fn last_view(channel: &Channel) -> Result<Arc<View>, Vec<CallEr
         Some(view) => Ok(view),
         None => view(channel).await,
     }
+}
+
+/// Boxed because much is built around it: so the compiler can see through the types of those futures.
+fn boxed<'a>(
+    channel: &'a Channel,
+    peer: &'a Peer,
+) -> Pin<Box<dyn Future<Output = Result<View, CallError>> + Send + 'a>> {
+    Box::pin(ask(channel, peer))
 }
 
 async fn ask(channel: &Channel, peer: &Peer) -> Result<View, CallError> {

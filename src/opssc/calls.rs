@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{chaincode_ops, channel_ops};
-use crate::client::{Channel, Committed, Endorsers, EvaluateError, SubmitError};
+use crate::client::{Channel, Committed, Endorsers, EvaluateError, Peer, SubmitError};
 use crate::fabric::names::ChaincodeName;
 use crate::fabric::tx::Invocation;
 use crate::runtime::retry::Backoff;
@@ -96,6 +96,20 @@ impl Contract {
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
+    /// A change that is dropped, once endorsed, where `is_due` says no.
+    async fn change_if_due<F: Future<Output = bool>>(
+        &self,
+        function: &'static str,
+        args: impl IntoIterator<Item = String>,
+        is_due: impl Fn() -> F,
+    ) -> Result<Option<Committed>, OpsError> {
+        let invocation = self.invocation(function, args);
+        self.channel
+            .submit_if_due(&invocation, Endorsers::Majority, Backoff::conflicts(), is_due)
+            .await
+            .map_err(|source| OpsError::Submit { function, source })
+    }
+
     async fn ask(&self, function: &'static str, invocation: &Invocation) -> Result<Bytes, OpsError> {
         self.channel.evaluate(invocation).await.map_err(|source| OpsError::Evaluate { function, source })
     }
@@ -164,6 +178,28 @@ impl ChaincodeOps {
         self.update("NotifyCommitResult", update).await
     }
 
+    /// [`acknowledge`](Self::acknowledge), as [`Channel::submit_if_due`] does it: the contract takes it any number of
+    /// times.
+    pub async fn acknowledge_if_due<F: Future<Output = bool>>(
+        &self,
+        update: &chaincode_ops::TaskStatusUpdate,
+        is_due: impl Fn() -> F,
+    ) -> Result<Option<Committed>, OpsError> {
+        const FUNCTION: &str = "Acknowledge";
+        self.0.change_if_due(FUNCTION, [json(FUNCTION, update)?], is_due).await
+    }
+
+    /// [`notify_commit_result`](Self::notify_commit_result), as [`Channel::submit_if_due`] does it: the contract takes
+    /// it any number of times.
+    pub async fn notify_commit_result_if_due<F: Future<Output = bool>>(
+        &self,
+        update: &chaincode_ops::TaskStatusUpdate,
+        is_due: impl Fn() -> F,
+    ) -> Result<Option<Committed>, OpsError> {
+        const FUNCTION: &str = "NotifyCommitResult";
+        self.0.change_if_due(FUNCTION, [json(FUNCTION, update)?], is_due).await
+    }
+
     /// One proposal.
     pub async fn get_proposal(&self, id: &str) -> Result<chaincode_ops::Proposal, OpsError> {
         self.0.query("GetProposal", [id.to_owned()]).await
@@ -181,6 +217,18 @@ impl ChaincodeOps {
     ) -> Result<chaincode_ops::Histories, OpsError> {
         const FUNCTION: &str = "GetHistories";
         self.0.query(FUNCTION, [json(FUNCTION, query)?]).await
+    }
+
+    /// [`get_histories`](Self::get_histories) as one peer knows them.
+    pub async fn get_histories_on(
+        &self,
+        peer: &Peer,
+        query: &chaincode_ops::HistoryQuery,
+    ) -> Result<chaincode_ops::Histories, OpsError> {
+        const FUNCTION: &str = "GetHistories";
+        let invocation = self.0.invocation(FUNCTION, [json(FUNCTION, query)?]);
+        let answer = self.channel().evaluate_on(peer, &invocation).await;
+        parse(FUNCTION, &answer.map_err(|source| OpsError::Evaluate { function: FUNCTION, source: source.into() })?)
     }
 
     /// How votes are counted, or `None` where the majority decides.

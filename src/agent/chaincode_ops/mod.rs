@@ -7,8 +7,10 @@
 mod prepare;
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::client::lifecycle::{Commitment, LifecycleError};
@@ -18,7 +20,7 @@ use crate::fabric::names::MspId;
 use crate::fabric::package::Package;
 use crate::fabric::policy::DefinitionEncoding;
 use crate::opssc::calls::ChaincodeOps;
-use crate::opssc::chaincode_ops::{HistoryQuery, Task as OpsTask, TaskStatus, TaskStatusUpdate};
+use crate::opssc::chaincode_ops::{Histories, HistoryQuery, Task as OpsTask, TaskStatus, TaskStatusUpdate};
 use crate::runtime::CancellationToken;
 
 use super::account::Account;
@@ -66,6 +68,9 @@ impl Operations {
         }
     }
 }
+
+/// Whether something is still due.
+type Asking<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 
 /// What the proposal asks for, as the ledger has it now.
 struct Found {
@@ -185,21 +190,34 @@ impl Task<'_> {
 
     /// What the own organization has told about this task so far.
     async fn told(&self) -> Result<Option<(TaskStatus, String)>, Trouble> {
-        let own = self.operations.client.msp_id();
+        let Some(query) = self.what_was_told() else { return Ok(None) };
+        let histories = self.operations.ledger.get_histories(&query).await;
+        let histories = histories.map_err(|error| Trouble::passing(text::chain(&error)))?;
+        Ok(self.told_in(&histories))
+    }
+
+    /// Whether `update` still has to be told: not so where an own peer knows that it was, or where none can be asked.
+    async fn is_due(&self, update: &TaskStatusUpdate) -> bool {
+        let Some(query) = self.what_was_told() else { return false };
+        let Operations { client, ledger, .. } = self.operations;
+        let answers = join_all(client.peers().iter().map(|peer| ledger.get_histories_on(peer, &query))).await;
+        let answers: Vec<_> = answers.into_iter().flatten().collect();
+        !answers.is_empty() && !answers.iter().any(|histories| is_told(self.told_in(histories).as_ref(), update))
+    }
+
+    fn what_was_told(&self) -> Option<HistoryQuery> {
         let task = match self.kind {
             Kind::PrepareToDeploy => OpsTask::Acknowledge,
             Kind::Deploy => OpsTask::Commit,
-            Kind::CatchUp => return Ok(None),
+            Kind::CatchUp => return None,
         };
-        let query = HistoryQuery { proposal_id: self.id.to_owned(), task: Some(task), org_id: own.to_string() };
-        let histories = self
-            .operations
-            .ledger
-            .get_histories(&query)
-            .await
-            .map_err(|error| Trouble::passing(text::chain(&error)))?;
-        let told = standing::told(self.kind, own, histories.values());
-        Ok(told.map(|history| (history.status.clone(), history.data.clone())))
+        let org_id = self.operations.client.msp_id().to_string();
+        Some(HistoryQuery { proposal_id: self.id.to_owned(), task: Some(task), org_id })
+    }
+
+    fn told_in(&self, histories: &Histories) -> Option<(TaskStatus, String)> {
+        let told = standing::told(self.kind, self.operations.client.msp_id(), histories.values());
+        told.map(|history| (history.status.clone(), history.data.clone()))
     }
 
     fn found(&self) -> Result<&Found, Trouble> {
@@ -289,26 +307,35 @@ impl Task<'_> {
     /// Puts the report on the ledger, unless it is there.
     async fn tell(&self, report: &Report) -> Result<(Input, String), Trouble> {
         let status = if report.is_success() { TaskStatus::Success } else { TaskStatus::Failure };
-        let data = report.data();
-        let told = self.told().await?;
-        // A failure that is tried again now and then need not be told again, in other words, each time.
-        if told.is_some_and(|told| told.0 == status && (told.1 == data || status == TaskStatus::Failure)) {
+        let update = TaskStatusUpdate::new(self.id, status).with_data(report.data());
+        if is_told(self.told().await?.as_ref(), &update) {
             return Ok((Input::Reported, "it was told before".to_owned()));
         }
-        let update = TaskStatusUpdate::new(self.id, status).with_data(data);
+        // A transaction of before, whose fate nobody knew yet, may be committed by the time the endorsers are asked.
+        let is_due = || -> Asking<'_> { Box::pin(self.is_due(&update)) };
         let ledger = &self.operations.ledger;
         let told = match self.kind {
-            Kind::PrepareToDeploy => ledger.acknowledge(&update).await,
-            Kind::Deploy => ledger.notify_commit_result(&update).await,
+            Kind::PrepareToDeploy => ledger.acknowledge_if_due(&update, is_due).await,
+            Kind::Deploy => ledger.notify_commit_result_if_due(&update, is_due).await,
             Kind::CatchUp => return Ok((Input::Reported, String::new())),
         };
-        let committed = told.map_err(|error| Trouble::passing(text::chain(&error)))?;
-        Ok((Input::Reported, format!("block {}", committed.block)))
+        match told.map_err(|error| Trouble::passing(text::chain(&error)))? {
+            Some(committed) => Ok((Input::Reported, format!("block {}", committed.block))),
+            None => Err(Trouble::passing("it may have been told meanwhile")),
+        }
     }
 
     fn report(&self, peer: Option<&str>, happening: Happening) {
         self.account.report(peer, happening);
     }
+}
+
+/// Whether `told` is what `update` says.
+fn is_told(told: Option<&(TaskStatus, String)>, update: &TaskStatusUpdate) -> bool {
+    // A failure that is tried again now and then need not be told again, in other words, each time.
+    told.is_some_and(|(status, data)| {
+        update.status.as_ref() == Some(status) && (*data == update.data || *status == TaskStatus::Failure)
+    })
 }
 
 /// What an error of the lifecycle means here, where every step may be done again.

@@ -18,11 +18,13 @@ mod plan;
 mod retry;
 mod staged;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::channel::Channel;
+use super::credentials::Credentials;
 use super::error::{CallError, listed};
 use super::node::Peer;
 use crate::fabric::block::ValidationCode;
@@ -265,19 +267,65 @@ pub(super) async fn submit_with_retry(
 ) -> Result<Committed, SubmitError> {
     loop {
         let error = match submit(channel, invocation, endorsers).await {
-            Err(SubmitError::Undecided { tx_id, waited }) => match look_up(channel, &tx_id, &mut retry).await {
-                Some(Ok(committed)) => return Ok(committed),
-                Some(Err(error)) => error,
-                None => return Err(SubmitError::Undecided { tx_id, waited }),
-            },
-            Err(error) => error,
             Ok(committed) => return Ok(committed),
+            Err(error) => error,
         };
-        let Some(wait) = retry.after(&error, endorsers.follow_the_channel()) else { return Err(error) };
-        let (channel, chaincode) = (channel.name(), &invocation.chaincode);
-        tracing::debug!(%channel, %chaincode, %error, "transaction is tried anew");
-        tokio::time::sleep(wait).await;
+        if let Some(committed) = outlive(channel, invocation, endorsers, &mut retry, error).await? {
+            return Ok(committed);
+        }
     }
+}
+
+/// See [`Channel::submit_if_due`].
+pub(super) async fn submit_if_due<F: Future<Output = bool>>(
+    channel: &Channel,
+    invocation: &Invocation,
+    endorsers: &Endorsers,
+    mut retry: Retry,
+    is_due: impl Fn() -> F,
+) -> Result<Option<Committed>, SubmitError> {
+    loop {
+        let outcome = match prepare(channel, invocation, endorsers).await {
+            Ok(prepared) => {
+                if !is_due().await {
+                    return Ok(None);
+                }
+                finish(channel, prepared).await
+            }
+            Err(error) => Err(error),
+        };
+        let error = match outcome {
+            Ok(committed) => return Ok(Some(committed)),
+            Err(error) => error,
+        };
+        if let Some(committed) = outlive(channel, invocation, endorsers, &mut retry, error).await? {
+            return Ok(Some(committed));
+        }
+    }
+}
+
+/// What comes after `error`: the transaction was committed all the same, or a new one is to be made, for which it is
+/// time then.
+async fn outlive(
+    channel: &Channel,
+    invocation: &Invocation,
+    endorsers: &Endorsers,
+    retry: &mut Retry,
+    error: SubmitError,
+) -> Result<Option<Committed>, SubmitError> {
+    let error = match error {
+        SubmitError::Undecided { tx_id, waited } => match look_up(channel, &tx_id, retry).await {
+            Some(Ok(committed)) => return Ok(Some(committed)),
+            Some(Err(error)) => error,
+            None => return Err(SubmitError::Undecided { tx_id, waited }),
+        },
+        error => error,
+    };
+    let Some(wait) = retry.after(&error, endorsers.follow_the_channel()) else { return Err(error) };
+    let (channel, chaincode) = (channel.name(), &invocation.chaincode);
+    tracing::debug!(%channel, %chaincode, %error, "transaction is tried anew");
+    tokio::time::sleep(wait).await;
+    Ok(None)
 }
 
 /// What became of a transaction that was not seen in time, if it is on the ledger by now.
@@ -301,6 +349,17 @@ pub(super) async fn submit(
     invocation: &Invocation,
     endorsers: &Endorsers,
 ) -> Result<Committed, SubmitError> {
+    finish(channel, prepare(channel, invocation, endorsers).await?).await
+}
+
+/// An endorsed transaction of which nothing is ordered yet, and whose commit will not be missed.
+struct Prepared {
+    credentials: Arc<Credentials>,
+    watch: commit::Watch,
+    endorsed: Endorsed,
+}
+
+async fn prepare(channel: &Channel, invocation: &Invocation, endorsers: &Endorsers) -> Result<Prepared, SubmitError> {
     // What is proposed and what is handed in must be signed by the same.
     let credentials = channel.client().credentials();
     let header_type = HeaderType::EndorserTransaction;
@@ -319,6 +378,11 @@ pub(super) async fn submit(
         Ok(())
     };
     let (endorsed, (), ()) = tokio::try_join!(endorse(channel, &proposal, &signed, endorsers), open, warm)?;
+    Ok(Prepared { credentials, watch, endorsed })
+}
+
+async fn finish(channel: &Channel, prepared: Prepared) -> Result<Committed, SubmitError> {
+    let Prepared { credentials, watch, endorsed } = prepared;
     let envelope = endorsed.transaction.sign(&*credentials.signer).await?;
     let CommitStatus { tx_id, block, code } =
         commit::order_and_watch(channel, watch, endorsed.tx_id(), envelope).await?;

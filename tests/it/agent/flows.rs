@@ -1,7 +1,9 @@
 //! Without faults: a proposal is carried out, once, and what was missed is taken up.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use opssc::agent::progress::Happening;
-use opssc::opssc::chaincode_ops::{Status, TaskStatus, TaskStatusUpdate};
+use opssc::opssc::chaincode_ops::{HistoryQuery, Status, Task, TaskStatus, TaskStatusUpdate};
 
 use super::world::{World, mychannel, proposal, within};
 
@@ -70,6 +72,37 @@ async fn colliding_acknowledgements_are_retried_at_once() {
     let calls = world.calls(world.network.ops_channel(), "Acknowledge").await;
     let verdicts: Vec<&str> = calls.iter().map(|call| call.verdict.as_str()).collect();
     assert_eq!(verdicts, ["VALID", "PHANTOM_READ_CONFLICT", "VALID"], "{calls:?}");
+}
+
+/// What an agent of before has told, and nobody has seen yet, is committed at the worst times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_told_meanwhile_is_not_told_again() {
+    let world = World::start().await;
+    let ledger = &world.members[0].ledger;
+    for (id, before_the_question) in [("before", true), ("after", false)] {
+        world.propose(&proposal(id, "asset", 1)).await;
+        let done = TaskStatusUpdate::new(id, TaskStatus::Success);
+        let questions = AtomicUsize::new(0);
+        let told = async || {
+            let query =
+                HistoryQuery { proposal_id: id.into(), task: Some(Task::Acknowledge), org_id: "Org1MSP".into() };
+            !ledger.get_histories(&query).await.unwrap().is_empty()
+        };
+        let is_due = async || {
+            let first = questions.fetch_add(1, Ordering::Relaxed) == 0;
+            let known = told().await;
+            if first {
+                ledger.acknowledge(&done).await.unwrap();
+            }
+            if before_the_question { !told().await } else { !known }
+        };
+        assert!(within("the second", ledger.acknowledge_if_due(&done, is_due)).await.unwrap().is_none(), "{id}");
+        // The second one, where it came too early to see the first, lost against it.
+        assert_eq!(questions.into_inner(), if before_the_question { 1 } else { 2 }, "{id}");
+        let calls = world.calls(world.network.ops_channel(), "Acknowledge").await;
+        let valid = calls.iter().filter(|call| call.verdict == "VALID" && call.argument.contains(id));
+        assert_eq!(valid.count(), 1, "{calls:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
