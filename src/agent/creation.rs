@@ -8,6 +8,7 @@
 
 use futures_util::future::join_all;
 use prost::Message as _;
+use tracing::Instrument as _;
 
 use crate::client::channels::{ChannelError, Joined};
 use crate::client::participation::{BlockId, OrdererAdmin};
@@ -99,7 +100,10 @@ impl Creation<'_> {
             return Ok("; own orderers have to be joined by hand, as ORDERER_ADMIN_ENDPOINTS names none".to_owned());
         }
         let block = bytes::Bytes::from(first.encode_to_vec());
-        let joining = self.orderers.iter().map(|orderer| orderer.ensure_joined(channel, block.clone()));
+        let joining = self.orderers.iter().map(|orderer| {
+            let span = tracing::info_span!("orderer", orderer = %orderer.node());
+            orderer.ensure_joined(channel, block.clone()).instrument(span)
+        });
         let mut new = 0;
         for joined in join_all(joining).await {
             let (joined, _) = joined.map_err(|error| Trouble::of(&error, error.is_retryable()))?;
@@ -116,7 +120,11 @@ impl Creation<'_> {
         }
         let peers = self.client.peers();
         let mut new = 0;
-        for joined in join_all(peers.iter().map(|peer| self.client.join(peer, first))).await {
+        let joining = peers.iter().map(|peer| {
+            let span = tracing::info_span!("peer", peer = peer.name());
+            self.client.join(peer, first).instrument(span)
+        });
+        for joined in join_all(joining).await {
             let joined = joined.map_err(|error| Trouble::of(&error, error.is_retryable()))?;
             new += usize::from(joined == Joined::New);
         }

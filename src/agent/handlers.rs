@@ -96,7 +96,13 @@ impl Handler for ChannelEvents {
 fn received(listeners: &Arc<Listeners>, event: &ChaincodeEvent, mut record: TaskRecord) -> TaskRecord {
     record.event = Some(EventPosition::of(event));
     let happening = Happening::EventReceived { event: text::bounded(&event.name, 120) };
-    Account::new(Arc::clone(listeners), record.clone()).report(None, happening);
+    let span = tracing::info_span!(
+        "event",
+        proposal = record.shown(),
+        channel = record.channel.as_deref().map(|name| text::bounded(name, 80)),
+        chaincode = record.chaincode.as_deref().map(|name| text::bounded(name, 80)),
+    );
+    span.in_scope(|| Account::new(Arc::clone(listeners), record.clone()).report(None, happening));
     record
 }
 

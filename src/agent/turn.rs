@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
+use tracing::Instrument as _;
 
 use crate::runtime::retry::Backoff;
 
@@ -127,7 +129,19 @@ async fn follow(
         }
         account.begin(step).await?;
         let (limit, started) = (limit(step), Instant::now());
-        let error = match tokio::time::timeout(limit, job.act()).await {
+        let span = tracing::info_span!(
+            "step",
+            %step,
+            otel.status_code = tracing::field::Empty,
+            otel.status_description = tracing::field::Empty,
+        );
+        let acted = tokio::time::timeout(limit, job.act().instrument(span.clone())).await;
+        // For whoever looks at spans alone; the log has it in an event of its own.
+        if let Some(reason) = failure(&acted) {
+            span.record("otel.status_code", "error").record("otel.status_description", reason);
+        }
+        drop(span);
+        let error = match acted {
             Ok(Ok(detail)) => {
                 account.done(step, started.elapsed(), detail).await?;
                 (waits, doubts, since) = (schedule(), Doubts::default(), Instant::now());
@@ -151,6 +165,15 @@ async fn follow(
             return Ok(End::PutBack(again_in));
         }
         stop.run_until_cancelled(tokio::time::sleep(again_in)).await.ok_or(Abandoned)?;
+    }
+}
+
+/// Why a step did not succeed.
+fn failure(acted: &Result<Result<String, Trouble>, Elapsed>) -> Option<&str> {
+    match acted {
+        Ok(Ok(_)) => None,
+        Ok(Err(trouble)) => Some(trouble.reason()),
+        Err(_) => Some("it took longer than its limit"),
     }
 }
 

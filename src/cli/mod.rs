@@ -24,6 +24,7 @@ mod proposal;
 mod run;
 mod settings;
 mod signals;
+mod spans;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -9,14 +9,19 @@ use super::failure::Exit;
 use super::logging;
 use super::settings::SettingFlags;
 use super::signals::{Hangup, Signals};
+use super::spans::Spans;
 use crate::agent::Agent;
 use crate::runtime::CancellationToken;
 
 pub(super) fn run(flags: &SettingFlags, environment: &dyn Fn(&str) -> Option<OsString>) -> anyhow::Result<Exit> {
     let settings = flags.settings(environment)?;
-    logging::start(settings.log_level, settings.log_format);
     // One thread: the agent waits for others nearly all the time, and a second thread costs memory.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let spans = {
+        let _entered = runtime.enter();
+        Spans::open(&settings)?
+    };
+    logging::start_with(settings.log_level, settings.log_format, spans.as_ref());
     let ended = runtime.block_on(async {
         let agent = Agent::open(settings).await?;
         let stop = CancellationToken::new();
@@ -40,6 +45,9 @@ pub(super) fn run(flags: &SettingFlags, environment: &dyn Fn(&str) -> Option<OsS
             }
         }
     });
+    if let Some(spans) = spans {
+        runtime.block_on(spans.end());
+    }
     // What still blocks, on a disk or in a build, was given its time before.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tokio::sync::OnceCell;
+use tracing::Instrument as _;
 
 use super::contracts::Contracts;
 use super::missing::Step;
@@ -98,7 +99,8 @@ impl Actor {
             Some(async move {
                 let mut results = Vec::new();
                 for channel in channels {
-                    results.push(self.join_one(peer, channel, &blocks[channel]).await);
+                    let span = tracing::info_span!("join", peer = peer.name(), %channel);
+                    results.push(self.join_one(peer, channel, &blocks[channel]).instrument(span).await);
                 }
                 results
             })
@@ -132,7 +134,7 @@ impl Actor {
         let mut acted = Acted::default();
         for (id, peers) in lacking {
             let found = match self.copy_of(id, &peers).await {
-                Ok(package) => Acted::of(join_all(peers.iter().map(|peer| self.install_on(peer, &package))).await),
+                Ok(package) => Acted::of(self.install_on_all(peers.into_iter(), &package).await),
                 Err(error) => Acted { done: 0, failed: vec![error] },
             };
             acted = acted.and(found);
@@ -155,6 +157,14 @@ impl Actor {
         Err(format!("no own peer gives {id} for the others{reason}"))
     }
 
+    async fn install_on_all(&self, peers: impl Iterator<Item = &Peer>, package: &Package) -> Vec<Result<(), String>> {
+        let installing = peers.map(|peer| {
+            let span = tracing::info_span!("install", peer = peer.name(), package = %package.id());
+            self.install_on(peer, package).instrument(span)
+        });
+        join_all(installing).await
+    }
+
     async fn install_on(&self, peer: &Peer, package: &Package) -> Result<(), String> {
         let id = package.id();
         match self.client.peer_lifecycle(peer).ensure_installed(package).await {
@@ -170,7 +180,12 @@ impl Actor {
             Step::Deploy { definition } => Some(definition),
             _ => None,
         });
-        let results = join_all(definitions.map(|definition| self.deploy_one(definition))).await;
+        let deploying = definitions.map(|definition| {
+            let span =
+                tracing::info_span!("deploy contract", channel = %self.ops_channel, chaincode = %definition.name);
+            self.deploy_one(definition).instrument(span)
+        });
+        let results = join_all(deploying).await;
         if results.iter().any(Result::is_ok) {
             self.bells.approved.notify_one();
         }
@@ -182,7 +197,7 @@ impl Actor {
         let (contracts, contract) = (self.contracts.clone(), name.clone());
         let package = crate::runtime::blocking(move || contracts.package(&contract, sequence)).await;
         let package = package.map_err(|error| text::chain(&error))?;
-        let results = join_all(self.client.peers().iter().map(|peer| self.install_on(peer, &package))).await;
+        let results = self.install_on_all(self.client.peers().iter(), &package).await;
         let failed: Vec<String> = results.into_iter().filter_map(Result::err).collect();
         // A peer that is down gets it from the others when it is back.
         if failed.len() == self.client.peers().len() {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use crate::client::Client;
 use crate::opssc::calls::{ChaincodeOps, ChannelOps};
@@ -122,7 +123,13 @@ impl Bootstrap {
         let mut round = 0;
         loop {
             let Missing { steps, waiting, notes } = missing(&self.observer.look().await);
-            let acted = self.actor.act(&steps).await;
+            // Most looks find nothing to do, and are no work of theirs.
+            let span = if steps.is_empty() {
+                tracing::Span::none()
+            } else {
+                tracing::info_span!("bootstrap", steps = steps.len())
+            };
+            let acted = self.actor.act(&steps).instrument(span).await;
             round += 1;
             let is_over = acted.done == 0 || round == ROUNDS;
             if is_over {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::client::lifecycle::{Approval, CommittedDefinition, Installation};
 use crate::client::{Channel, Peer};
@@ -219,7 +220,11 @@ impl Task<'_> {
         let Some(package) = self.package.as_ref() else { return Err(Trouble::passing("there is no package yet")) };
         let peers: Vec<&Peer> =
             self.operations.client.peers().iter().filter(|peer| !self.installed.contains(peer.name())).collect();
-        let results = join_all(peers.iter().map(|peer| self.install_on(peer, package, expected))).await;
+        let results = join_all(peers.iter().map(|peer| {
+            let span = tracing::info_span!("peer", peer = peer.name());
+            self.install_on(peer, package, expected).instrument(span)
+        }));
+        let results = results.await;
         let mut trouble: Option<Trouble> = None;
         let mut done = Vec::new();
         for (peer, result) in peers.iter().zip(results) {

@@ -6,6 +6,7 @@
 //!
 //! Source: the settings of fabric-opssc's agent.
 
+mod collector;
 mod deployment;
 mod orderers;
 mod replicas;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use crate::fabric::names::{ChaincodeName, ChannelName, MspId};
 use crate::fabric::policy::DefinitionEncoding;
 
+pub use collector::{Collector, Sampler};
 pub use deployment::{ContractServer, Deployment, Way};
 pub use orderers::OrdererAdministration;
 pub use replicas::{KubernetesLease, Replicas};
@@ -226,6 +228,8 @@ pub struct Settings {
     pub holds_file: PathBuf,
     /// `LEADER_*` (ours): other replicas.
     pub replicas: Replicas,
+    /// `OTEL_*` (ours): where spans are sent.
+    pub collector: Option<Collector>,
 }
 
 impl Settings {
@@ -293,6 +297,7 @@ impl Settings {
         let holds_file = read.optional_path("HOLDS_FILE").unwrap_or_else(|| paths.4.join(crate::agent::holds::FILE));
         let replicas = Replicas::read(&mut read);
         let tasks = Tasks::read(&mut read);
+        let collector = Collector::read(&mut read);
         let gopath = read.text("GOPATH").map(PathBuf::from);
         if chaincode_ops.is_some() && chaincode_ops == channel_ops {
             read.problem("CH_OPS_CC_NAME", "both contracts have the same name", "give each contract its own name");
@@ -331,6 +336,7 @@ impl Settings {
                 checkpoint_dir: paths.4,
                 holds_file,
                 replicas,
+                collector,
             }),
             _ => Err(SettingsError::new(problems)),
         };

@@ -19,4 +19,5 @@ mod process;
 mod reconcile;
 mod renewal;
 mod sources;
+mod spans;
 mod world;

@@ -14,6 +14,8 @@ use super::world::within;
 pub(super) struct Process {
     pub(super) child: Child,
     log: mpsc::UnboundedReceiver<String>,
+    /// What was read of it.
+    read: Vec<String>,
 }
 
 impl Process {
@@ -49,7 +51,7 @@ impl Process {
                 }
             }
         });
-        Self { child, log }
+        Self { child, log, read: Vec::new() }
     }
 
     /// Reads the log up to a line that holds all of these.
@@ -57,12 +59,29 @@ impl Process {
         let read = async {
             loop {
                 let line = self.log.recv().await.expect("the agent lives while it is waited for");
+                self.read.push(line.clone());
                 if words.iter().all(|word| line.contains(word)) {
                     return line;
                 }
             }
         };
         within(&format!("a line with {words:?}"), read).await
+    }
+
+    /// SIGTERM: the code with which it ends, and its whole log.
+    pub(super) async fn terminate(mut self) -> (Option<i32>, Vec<String>) {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = within("kill", Command::new("kill").args(["-TERM", &id]).status()).await.unwrap();
+        assert!(sent.success());
+        let code = within("the end", self.child.wait()).await.unwrap().code();
+        let rest = async {
+            let mut lines = self.read;
+            while let Some(line) = self.log.recv().await {
+                lines.push(line);
+            }
+            lines
+        };
+        (code, within("the rest of the log", rest).await)
     }
 
     /// How much memory it takes, in KiB.
