@@ -40,6 +40,10 @@ pub(super) struct Up {
     /// A channel of all organizations beside the ops channel; may be given several times [default: mychannel]
     #[arg(long, value_name = "NAME")]
     channel: Vec<String>,
+    /// Give the orderers a system channel of this name, as before Fabric 3.0: channels are made by updates that are handed
+    /// in, not by orderers that join
+    #[arg(long, value_name = "NAME")]
+    system_channel: Option<String>,
     /// The first of the ports; without it, the system chooses them
     #[arg(long, value_name = "PORT")]
     base_port: Option<u16>,
@@ -78,6 +82,9 @@ pub(super) fn run(command: DevnetCommand) -> anyhow::Result<Exit> {
     let channels = if up.channel.is_empty() { vec!["mychannel".to_owned()] } else { up.channel };
     for channel in channels {
         builder = builder.channel(ChannelName::parse(channel).map_err(|error| UsageError(error.to_string()))?);
+    }
+    if let Some(name) = up.system_channel {
+        builder = builder.system_channel(ChannelName::parse(name).map_err(|error| UsageError(error.to_string()))?);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
     runtime.block_on(async {

@@ -195,7 +195,9 @@ impl Devnet {
         let calls = ChannelOps::new(self.admin(first)?.channel(ops_channel.clone()), channel_ops);
         let members: Vec<&str> = self.organizations().iter().map(|it| it.msp_id.as_str()).collect();
         let applications = self.channels();
+        let system = self.system_channel().map(|channel| (channel, ChannelType::System));
         let channels = std::iter::once((&ops_channel, ChannelType::Ops))
+            .chain(system)
             .chain(applications.iter().map(|channel| (channel, ChannelType::Application)));
         for (channel, kind) in channels {
             let failed = |source| DeployError::Register { channel: channel.clone(), source: Box::new(source) };

@@ -3,21 +3,26 @@
 //! A module of its own because it is the whole of what members agree on before there is a ledger. The policies are those
 //! of the sample network of OpsSC: `NodeOUs` roles, majority of the organizations for what concerns all.
 //!
-//! Source: Fabric 3.1.5 `internal/configtxgen/encoder`, `common/channelconfig`.
+//! Orderers with a system channel have one of these only, the system channel's own; for every other channel there is the
+//! update that they make it from.
+//!
+//! Source: Fabric 3.1.5 and, for system channels, 2.5.16 `internal/configtxgen/encoder`, `common/channelconfig`.
 
 use std::time::SystemTime;
 
 use prost::Message as _;
 
 use crate::fabric::config::edit::build::{ADMINS, capabilities, group, set};
-use crate::fabric::config::edit::{put_anchor_peers, put_endpoints};
-use crate::fabric::config::tree::{Config, ConfigGroup, ConfigPolicy, Policy};
+use crate::fabric::config::edit::profile::CreateChannelProfile;
+use crate::fabric::config::edit::{EditError, create_channel, put_anchor_peers, put_endpoints};
+use crate::fabric::config::tree::{Config, ConfigGroup, ConfigPolicy, ConfigUpdate, ConfigValue, Policy};
 use crate::fabric::config::{BatchLimits, genesis};
 use crate::fabric::identity::{MspFolder, Role};
 use crate::fabric::names::{ChannelName, MspId};
 use crate::fabric::tx::Nonce;
 use crate::pb::common::{
-    Block, ImplicitMetaPolicy, SignaturePolicy, SignaturePolicyEnvelope, implicit_meta_policy, policy, signature_policy,
+    self, Block, ImplicitMetaPolicy, SignaturePolicy, SignaturePolicyEnvelope, implicit_meta_policy, policy,
+    signature_policy,
 };
 use crate::pb::{etcdraft, orderer};
 
@@ -45,9 +50,75 @@ pub(crate) fn block(channel: &ChannelName, members: &[Member], batch: &BatchLimi
     genesis::block(channel, &config, nonce, SystemTime::now().into())
 }
 
+/// The name of the consortium of all organizations, where there is a system channel.
+pub(crate) const CONSORTIUM: &str = "SampleConsortium";
+/// Who guards the consortiums.
+const ORDERER_ADMINS: &str = "/Channel/Orderer/Admins";
+
+/// The first block of the system channel `channel`, with a consortium of all `members`.
+pub(crate) fn system_block(channel: &ChannelName, members: &[Member], batch: &BatchLimits, nonce: Nonce) -> Block {
+    let root = root("Consortiums", consortiums(members), members, batch);
+    let config = Config { channel_group: Some(root), ..Config::default() };
+    genesis::block(channel, &config, nonce, SystemTime::now().into())
+}
+
+/// The update of which orderers with a system channel make `channel`, with all `members`. They come without anchor peers,
+/// as an administrator of each would have to agree to those.
+///
+/// # Errors
+/// [`EditError`] when there are no members.
+pub(crate) fn creation(channel: &ChannelName, members: &[Member]) -> Result<ConfigUpdate, EditError> {
+    let implicit = |rule: &str| serde_json::json!({ "Type": "ImplicitMeta", "Rule": rule });
+    let profile = serde_json::json!({
+        "Consortium": CONSORTIUM,
+        "Application": {
+            "Policies": {
+                "Readers": implicit("ANY Readers"),
+                "Writers": implicit("ANY Writers"),
+                "Admins": implicit("MAJORITY Admins"),
+                "LifecycleEndorsement": implicit("MAJORITY Endorsement"),
+                "Endorsement": implicit("MAJORITY Endorsement"),
+            },
+            "Capabilities": ["V2_5"],
+            "Organizations": members.iter().map(|member| member.msp_id.as_str()).collect::<Vec<_>>(),
+        },
+    });
+    let profile: CreateChannelProfile =
+        serde_json::from_value(profile).map_err(|error| EditError::Profile { reason: error.to_string() })?;
+    create_channel(channel.as_str(), &profile)
+}
+
+fn consortiums(members: &[Member]) -> ConfigGroup {
+    let guarded = || ConfigGroup { mod_policy: ORDERER_ADMINS.to_owned(), ..ConfigGroup::default() };
+    let mut consortium = guarded();
+    for member in members {
+        consortium.groups.insert(member.msp_id.as_str().to_owned(), organization(member));
+    }
+    let any = ImplicitMetaPolicy { sub_policy: ADMINS.to_owned(), rule: implicit_meta_policy::Rule::Any as i32 };
+    let any = common::Policy { r#type: policy::PolicyType::ImplicitMeta as i32, value: any.encode_to_vec().into() };
+    let any = ConfigValue::new(any.encode_to_vec(), ORDERER_ADMINS);
+    consortium.values.insert("ChannelCreationPolicy".to_owned(), any);
+    let mut group = guarded();
+    group.groups.insert(CONSORTIUM.to_owned(), consortium);
+    // Everybody satisfies it: who administrates the orderers is asked one level above.
+    let nobody = signature_policy::NOutOf { n: 0, rules: Vec::new() };
+    let everybody = SignaturePolicyEnvelope {
+        version: 0,
+        rule: Some(SignaturePolicy { r#type: Some(signature_policy::Type::NOutOf(nobody)) }),
+        identities: Vec::new(),
+    };
+    let everybody = Policy::new(policy::PolicyType::Signature as i32, everybody.encode_to_vec());
+    group.policies.insert(ADMINS.to_owned(), ConfigPolicy::new(everybody, ORDERER_ADMINS));
+    group
+}
+
 fn channel_group(members: &[Member], batch: &BatchLimits) -> ConfigGroup {
+    root("Application", application(members), members, batch)
+}
+
+fn root(name: &str, inner: ConfigGroup, members: &[Member], batch: &BatchLimits) -> ConfigGroup {
     let mut group = group();
-    group.groups.insert("Application".to_owned(), application(members));
+    group.groups.insert(name.to_owned(), inner);
     group.groups.insert("Orderer".to_owned(), ordering(members, batch));
     genesis::standard_values(&mut group);
     set(&mut group, "Capabilities", capabilities(["V2_0"]));

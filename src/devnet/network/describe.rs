@@ -60,6 +60,7 @@ pub(super) fn write_marker(
     folder: &Path,
     ops_channel: &ChannelName,
     channels: &[ChannelName],
+    system_channel: Option<&ChannelName>,
     organizations: &[Organization],
     is_kept: bool,
 ) -> Result<(), DevnetError> {
@@ -97,6 +98,7 @@ pub(super) fn write_marker(
     let network = serde_json::json!({
         "ops_channel": ops_channel.as_str(),
         "channels": channels.iter().map(ChannelName::as_str).collect::<Vec<_>>(),
+        "system_channel": system_channel.map(ChannelName::as_str),
         "orgs": organizations,
         "kept": is_kept,
     });
@@ -112,6 +114,8 @@ pub(super) fn write_marker(
 pub(super) struct Kept {
     ops_channel: String,
     channels: Vec<String>,
+    #[serde(default)]
+    system_channel: Option<String>,
     orgs: Vec<KeptOrganization>,
     #[serde(rename = "kept")]
     resumable: bool,
@@ -145,6 +149,11 @@ impl Kept {
     /// The application channels that it was made with.
     pub(super) fn channels(&self) -> impl Iterator<Item = ChannelName> {
         self.channels.iter().filter_map(|name| ChannelName::parse(name.as_str()).ok())
+    }
+
+    /// The orderers' system channel, if it has one.
+    pub(super) fn system_channel(&self) -> Option<ChannelName> {
+        self.system_channel.as_deref().and_then(|name| ChannelName::parse(name).ok())
     }
 
     /// How many organizations it has.

@@ -2,6 +2,7 @@
 //!
 //! A module of its own because it is the only public face of the embedded network beside the wire.
 
+mod channels;
 mod control;
 mod describe;
 mod follow;
@@ -17,21 +18,17 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use prost::Message as _;
-
 pub use self::control::{ControlError, NodeState, Order, control};
 use self::node::Node;
 pub use self::plan::Builder;
 use super::error::DevnetError;
 use super::faults::Faults;
-use super::files::{self, FileError};
-use super::genesis::{self, Member};
+use super::genesis::Member;
 use super::orderer::Chains;
 use super::peer::{Contracts, Hosts};
 use crate::chaincode::Contract;
 use crate::fabric::config::BatchLimits;
 use crate::fabric::names::{ChaincodeName, ChannelName, MspId};
-use crate::pb::common::Block;
 use crate::runtime::{WorkerError, Workers};
 
 /// An organization of the network and where its files lie.
@@ -90,6 +87,7 @@ pub struct NodeAddress {
 pub struct Devnet {
     folder: PathBuf,
     ops_channel: ChannelName,
+    system_channel: Option<ChannelName>,
     channels: RwLock<Vec<ChannelName>>,
     organizations: Vec<Organization>,
     nodes: Arc<[Node]>,
@@ -139,50 +137,21 @@ impl Devnet {
         &self.ops_channel
     }
 
+    /// The orderers' system channel, where they have one.
+    pub fn system_channel(&self) -> Option<&ChannelName> {
+        self.system_channel.as_ref()
+    }
+
     /// The application channels: those that the network was made with, and those of
     /// [`create_channel`](Self::create_channel).
     pub fn channels(&self) -> Vec<ChannelName> {
         self.channels.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Makes the first block of a new channel of all organizations and writes it to the network's folder. Nobody has
-    /// joined it then: that is for the organizations' administrators, at the orderers first.
-    ///
-    /// # Errors
-    /// [`DevnetError::File`].
-    pub fn first_block(&self, channel: &ChannelName) -> Result<PathBuf, DevnetError> {
-        let block = genesis::block(channel, &self.origin.members, &self.origin.batch, start::nonce());
-        let path = self.folder.join("channel-artifacts").join(format!("{channel}.block"));
-        files::write(&path, block.encode_to_vec())?;
-        Ok(path)
-    }
-
-    /// Makes a new channel of all organizations, which all orderers and peers join, but for those of
-    /// [`Builder::unjoined`].
-    ///
-    /// # Errors
-    /// [`DevnetError`] when a node does not join, for one because there is such a channel.
-    pub fn create_channel(&self, channel: &ChannelName) -> Result<(), DevnetError> {
-        let path = self.first_block(channel)?;
-        let bytes = std::fs::read(&path).map_err(|source| FileError::new(&path, source))?;
-        let block = Block::decode(bytes.as_slice())
-            .map_err(|error| DevnetError::Kept { what: path.display().to_string(), reason: error.to_string() })?;
-        for node in self.nodes.iter() {
-            if node.peer().is_none_or(|peer| !self.origin.unjoined.contains(peer.msp_id())) {
-                node.join(block.clone())?;
-            }
-        }
-        let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
-        if !channels.contains(channel) && *channel != self.ops_channel {
-            channels.push(channel.clone());
-        }
-        drop(channels);
-        self.describe()
-    }
-
     fn describe(&self) -> Result<(), DevnetError> {
         let (channels, is_kept) = (self.channels(), self.origin.is_kept);
-        describe::write_marker(&self.folder, &self.ops_channel, &channels, &self.organizations, is_kept)
+        let system_channel = self.system_channel.as_ref();
+        describe::write_marker(&self.folder, &self.ops_channel, &channels, system_channel, &self.organizations, is_kept)
     }
 
     /// The organizations whose peers are in the channels from the start.

@@ -34,6 +34,7 @@ pub struct Builder {
     pub(super) anew: bool,
     pub(super) mutual_tls: bool,
     pub(super) unjoined: BTreeSet<u16>,
+    pub(super) system_channel: Option<ChannelName>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -63,6 +64,7 @@ impl Builder {
             anew: false,
             mutual_tls: false,
             unjoined: BTreeSet::new(),
+            system_channel: None,
         }
     }
 
@@ -156,6 +158,14 @@ impl Builder {
         self
     }
 
+    /// Gives the orderers a system channel of this name, as before Fabric 3.0, with a consortium of all organizations:
+    /// channels are made by updates that are handed in, not by orderers that join.
+    #[must_use]
+    pub fn system_channel(mut self, name: ChannelName) -> Self {
+        self.system_channel = Some(name);
+        self
+    }
+
     /// Makes the network and starts all its nodes, which have joined all channels then.
     ///
     /// Cancel safety: dropped before its end, nothing runs; files may have been written.
@@ -182,8 +192,8 @@ impl Builder {
         if self.base_port.is_some_and(|base| base == 0 || base.checked_add(ports).is_none()) {
             return wrong("the ports do not fit");
         }
-        let names: BTreeSet<_> = self.all_channels().collect();
-        if names.len() != self.channels.len() + 1 {
+        let names: BTreeSet<_> = self.all_channels().chain(&self.system_channel).collect();
+        if names.len() != self.channels.len() + 1 + usize::from(self.system_channel.is_some()) {
             return wrong("two channels have one name");
         }
         Ok(())

@@ -40,6 +40,7 @@ pub(super) struct Plan {
     pub(super) peers: u16,
     ops_channel: ChannelName,
     channels: Vec<ChannelName>,
+    system_channel: Option<ChannelName>,
 }
 
 impl Plan {
@@ -54,6 +55,10 @@ impl Plan {
                 "its folder keeps a network of {organizations} organizations with {peers} peers each"
             )));
         }
+        let system_channel = kept.as_ref().map_or_else(|| builder.system_channel.clone(), Kept::system_channel);
+        if builder.system_channel.is_some() && builder.system_channel != system_channel {
+            return Err(DevnetError::Plan("its folder keeps a network without such a system channel".to_owned()));
+        }
         builder.check(organizations, peers)?;
         let ops_channel = kept.as_ref().and_then(Kept::ops_channel).unwrap_or_else(|| builder.ops_channel.clone());
         let mut channels: Vec<_> = kept.iter().flat_map(Kept::channels).collect();
@@ -62,7 +67,7 @@ impl Plan {
                 channels.push(channel.clone());
             }
         }
-        Ok(Self { builder, kept, organizations, peers, ops_channel, channels })
+        Ok(Self { builder, kept, organizations, peers, ops_channel, channels, system_channel })
     }
 
     fn batch(&self) -> BatchLimits {
@@ -126,6 +131,7 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
     let network = Devnet {
         folder,
         ops_channel: plan.ops_channel.clone(),
+        system_channel: plan.system_channel.clone(),
         channels: RwLock::default(),
         organizations,
         nodes: nodes.into(),
@@ -136,9 +142,10 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
         workers,
         _lock: lock,
     };
+    network.begin_system_channel()?;
     for channel in std::iter::once(&plan.ops_channel).chain(&plan.channels) {
         if network.chains.get(channel.as_str()).is_none() {
-            network.create_channel(channel)?;
+            network.create_channel(channel).await?;
         }
     }
     *network.channels.write().unwrap_or_else(PoisonError::into_inner) = plan.channels;
@@ -165,9 +172,7 @@ fn nodes(
         for made in organization.orderers {
             let orderer = orderer(&made, &member.msp_id, commons)?;
             commons.neighbours.add_orderer(Arc::clone(&orderer), made.address.address.clone());
-            for channel in commons.chains.members(&made.address.fqdn)?.unwrap_or_default() {
-                orderer.rejoin(&channel);
-            }
+            orderer.rejoin()?;
             let admin = Admin {
                 port: made.admin_port.unwrap_or_default(),
                 tls: tls(&made, Clients::Proven(&organization.tls_ca_pem), "http/1.1")?,

@@ -141,8 +141,12 @@ where
         Resource::Channel(channel) if method == Method::DELETE => match orderer.remove(&channel) {
             Ok(()) => answer_with(StatusCode::NO_CONTENT, "", Bytes::new()),
             Err(refused) => {
-                let status = if refused == Refused::Unknown { StatusCode::NOT_FOUND } else { StatusCode::BAD_REQUEST };
-                error(status, format!("cannot remove: {refused}"))
+                let text = format!("cannot remove: {refused}");
+                match refused {
+                    Refused::SystemChannel => with_allow(error(StatusCode::METHOD_NOT_ALLOWED, text), "GET"),
+                    Refused::Unknown => error(StatusCode::NOT_FOUND, text),
+                    _ => error(StatusCode::BAD_REQUEST, text),
+                }
             }
         },
         Resource::Channel(channel) => match orderer.status(&channel) {
@@ -177,9 +181,10 @@ struct Short {
 }
 
 fn list(orderer: &Orderer) -> Answer {
-    let channels: Vec<_> =
-        orderer.channels().into_iter().map(|name| Short { url: format!("{CHANNELS}/{name}"), name }).collect();
-    let list = List { system_channel: None, channels: (!channels.is_empty()).then_some(channels) };
+    let short = |name: String| Short { url: format!("{CHANNELS}/{name}"), name };
+    let channels: Vec<_> = orderer.channels().into_iter().map(short).collect();
+    let system_channel = orderer.system_channel().map(|name| short(name.to_owned()));
+    let list = List { system_channel, channels: (!channels.is_empty()).then_some(channels) };
     uncached(json(StatusCode::OK, &list))
 }
 
@@ -200,6 +205,7 @@ where
         Err(refused) => {
             let text = format!("cannot join: {refused}");
             match refused {
+                Refused::SystemChannel => with_allow(error(StatusCode::METHOD_NOT_ALLOWED, text), "GET"),
                 Refused::Exists => with_allow(error(StatusCode::METHOD_NOT_ALLOWED, text), "GET, DELETE"),
                 _ => error(StatusCode::BAD_REQUEST, text),
             }

@@ -9,7 +9,7 @@
 //! Source: Fabric 3.1.5 `orderer/common/{broadcast,msgprocessor,multichannel}`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::chains::Chains;
 use super::cutter::Cutter;
 use super::update;
 use crate::devnet::access::{Access, Signed};
@@ -45,8 +46,12 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    fn bad_request(info: impl Into<String>) -> Self {
-        Self { status: Status::BadRequest, info: info.into() }
+    pub(super) fn new(status: Status, info: impl Into<String>) -> Self {
+        Self { status, info: info.into() }
+    }
+
+    pub(super) fn bad_request(info: impl Into<String>) -> Self {
+        Self::new(Status::BadRequest, info)
     }
 }
 
@@ -60,10 +65,23 @@ impl From<Refusal> for BroadcastResponse {
 struct Queued {
     /// The envelope that was broadcast.
     envelope: Envelope,
-    /// What becomes of it where it is an update of the configuration.
-    config: Option<Bytes>,
+    /// What becomes of it where it is an update of a configuration.
+    change: Option<Change>,
     /// The configuration that it was checked against.
     sequence: u64,
+}
+
+/// What becomes of an update.
+pub(super) enum Change {
+    /// An envelope with the channel's next configuration.
+    Config(Bytes),
+    /// On the system channel, a new channel.
+    Creation {
+        /// The envelope that says so on the system channel.
+        transaction: Bytes,
+        /// The first envelope of the new one.
+        first: Envelope,
+    },
 }
 
 /// An orderer as a chain knows it.
@@ -92,6 +110,8 @@ pub(crate) struct Chain {
     queue: mpsc::Sender<Queued>,
     signers: RwLock<Vec<BlockSigner>>,
     log: Option<Log>,
+    /// Of a system channel: where the channels go that are made on it.
+    system: Option<Weak<Chains>>,
     workers: Workers,
 }
 
@@ -118,12 +138,14 @@ impl Feed for Chain {
 
 impl Chain {
     /// Starts the chain of `channel`, of which there are `blocks` already; `access` is the configuration of the last of
-    /// them that brings one. New blocks go to `log` before they are shown.
-    pub(crate) fn start(
+    /// them that brings one. New blocks go to `log` before they are shown. Of a system channel, `system` is where the
+    /// channels go that are made on it.
+    pub(super) fn start(
         channel: &str,
         blocks: BlockStore,
         access: Access,
         log: Option<Log>,
+        system: Option<Weak<Chains>>,
         workers: &Workers,
     ) -> Arc<Self> {
         let (queue, messages) = mpsc::channel(QUEUED);
@@ -135,6 +157,7 @@ impl Chain {
             queue,
             signers: RwLock::default(),
             log,
+            system,
             workers: workers.clone(),
         });
         let last_config = chain.last_config();
@@ -160,6 +183,16 @@ impl Chain {
         let mut signers = self.signers.write().unwrap_or_else(PoisonError::into_inner);
         signers.retain(|known| known.name != name);
         !signers.is_empty()
+    }
+
+    /// The orderers that sign its blocks.
+    pub(super) fn signers(&self) -> Vec<BlockSigner> {
+        self.signers.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its channel.
+    pub(super) fn channel(&self) -> &str {
+        &self.channel
     }
 
     /// Who signs the block with `number`: the orderers that are up, in turn.
@@ -193,24 +226,43 @@ impl Chain {
         now: SystemTime,
     ) -> Result<(), Refusal> {
         let access = self.access();
-        let config = match HeaderType::try_from(header.r#type) {
-            Ok(HeaderType::ConfigUpdate) => Some(self.process_update(&access, &envelope, now).await?),
-            Ok(HeaderType::Config) => {
+        let kind = HeaderType::try_from(header.r#type);
+        let change = match kind {
+            Ok(HeaderType::ConfigUpdate) => {
+                Some(self.process_change(&access, &header.channel_id, &envelope, now).await?)
+            }
+            Ok(HeaderType::OrdererTransaction) if self.system.is_none() => {
+                return Err(Refusal::bad_request("message is of type that is no longer supported"));
+            }
+            Ok(HeaderType::Config | HeaderType::OrdererTransaction) => {
                 return Err(Refusal::bad_request("message is of type that cannot be processed directly"));
             }
-            Ok(HeaderType::OrdererTransaction) => {
-                return Err(Refusal::bad_request("message is of type that is no longer supported"));
+            _ if header.channel_id != self.channel => {
+                return Err(Refusal::new(Status::NotFound, "channel does not exist"));
             }
             _ => {
                 check_normal(&access, &envelope, now)?;
                 None
             }
         };
-        let queued = Queued { envelope, config, sequence: access.sequence() };
-        self.queue
-            .send(queued)
-            .await
-            .map_err(|_| Refusal { status: Status::ServiceUnavailable, info: "chain is stopped".to_owned() })
+        let queued = Queued { envelope, change, sequence: access.sequence() };
+        self.queue.send(queued).await.map_err(|_| Refusal::new(Status::ServiceUnavailable, "chain is stopped"))
+    }
+
+    /// What becomes of an update that says that it is for `channel`: this one, or on the system channel another.
+    async fn process_change(
+        &self,
+        access: &Access,
+        channel: &str,
+        envelope: &Envelope,
+        now: SystemTime,
+    ) -> Result<Change, Refusal> {
+        match self.system.as_ref().and_then(Weak::upgrade) {
+            Some(chains) if channel != self.channel => {
+                self.process_creation(access, channel, envelope, chains.channels().len(), now).await
+            }
+            _ => self.process_update(access, envelope, now).await.map(Change::Config),
+        }
     }
 
     /// Computes the configuration that an update leads to, as the envelope that goes into a block.
@@ -226,23 +278,24 @@ impl Chain {
             ))
         })?;
         let envelope = self
-            .config_envelope(config.encode_to_vec().into())
+            .signed(HeaderType::Config, &self.channel, config.encode_to_vec().into())
             .await
-            .map_err(|error| Refusal { status: Status::InternalServerError, info: error.to_string() })?;
+            .map_err(|error| Refusal::new(Status::InternalServerError, error.to_string()))?;
         check(access, &envelope, now).map_err(|refusal| Refusal {
             info: format!("config update for existing channel did not pass final checks: {}", refusal.info),
             ..refusal
         })?;
-        update::check_of_bft(&config).map_err(|info| Refusal { status: Status::ServiceUnavailable, info })?;
+        update::check_of_bft(&config).map_err(|info| Refusal::new(Status::ServiceUnavailable, info))?;
         Ok(envelope.encode_to_vec().into())
     }
 
-    async fn config_envelope(&self, data: Bytes) -> Result<Envelope, SignError> {
+    /// `data` in an envelope of an orderer's own.
+    pub(super) async fn signed(&self, kind: HeaderType, channel: &str, data: Bytes) -> Result<Envelope, SignError> {
         let signer = self.signer(self.blocks.height())?;
         let channel_header = ChannelHeader {
-            r#type: HeaderType::Config as i32,
+            r#type: kind as i32,
             timestamp: Some(signer.faults.now().into()),
-            channel_id: self.channel.clone(),
+            channel_id: channel.to_owned(),
             ..ChannelHeader::default()
         };
         let header = Header {
@@ -258,14 +311,13 @@ impl Chain {
 /// The checks of messages that change no configuration.
 fn check_normal(access: &Access, envelope: &Envelope, now: SystemTime) -> Result<(), Refusal> {
     if access.consensus().maintenance {
-        let info = "normal transactions are rejected: maintenance mode".to_owned();
-        return Err(Refusal { status: Status::ServiceUnavailable, info });
+        return Err(Refusal::new(Status::ServiceUnavailable, "normal transactions are rejected: maintenance mode"));
     }
     check(access, envelope, now)
 }
 
 /// The checks that every message must pass: not empty, not too large, from a writer whose certificate is still good.
-fn check(access: &Access, envelope: &Envelope, now: SystemTime) -> Result<(), Refusal> {
+pub(super) fn check(access: &Access, envelope: &Envelope, now: SystemTime) -> Result<(), Refusal> {
     if envelope.payload.is_empty() {
         return Err(Refusal::bad_request("Message was empty"));
     }
@@ -284,11 +336,18 @@ fn check(access: &Access, envelope: &Envelope, now: SystemTime) -> Result<(), Re
     let writers = if access.consensus().maintenance { "/Channel/Orderer/Writers" } else { "/Channel/Writers" };
     access
         .evaluate(writers, &[signed])
-        .map_err(|denied| Refusal { status: Status::Forbidden, info: format!("{denied}: permission denied") })
+        .map_err(|denied| Refusal::new(Status::Forbidden, format!("{denied}: permission denied")))
 }
 
 fn size(envelope: &Envelope) -> usize {
     envelope.payload.len() + envelope.signature.len()
+}
+
+/// The channel that an envelope which was read before is for.
+fn channel_of(envelope: &Envelope) -> String {
+    let header = Payload::decode(envelope.payload.clone()).ok().and_then(|payload| payload.header);
+    let header = header.and_then(|header| ChannelHeader::decode(header.channel_header).ok());
+    header.map(|header| header.channel_id).unwrap_or_default()
 }
 
 fn signature_header(signer: &BlockSigner) -> SignatureHeader {
@@ -336,20 +395,21 @@ impl Worker {
         if message.sequence < access.sequence() {
             // The configuration has changed since; what was allowed then may not be now.
             let now = SystemTime::now();
-            let still_valid = if message.config.is_none() {
+            let still_valid = if message.change.is_none() {
                 check_normal(&access, &message.envelope, now).map(|()| None)
             } else {
-                self.chain.process_update(&access, &message.envelope, now).await.map(Some)
+                let channel = channel_of(&message.envelope);
+                self.chain.process_change(&access, &channel, &message.envelope, now).await.map(Some)
             };
             match still_valid {
-                Ok(config) => message.config = config,
+                Ok(change) => message.change = change,
                 Err(refusal) => {
                     tracing::debug!(channel = %self.chain.channel, error = %refusal.info, "message dropped");
                     return Ok(());
                 }
             }
         }
-        match message.config {
+        match message.change {
             None => {
                 let size = size(&message.envelope);
                 let envelope = message.envelope.encode_to_vec().into();
@@ -357,11 +417,18 @@ impl Worker {
                     self.write(batch).await?;
                 }
             }
-            Some(config) => {
+            Some(change) => {
                 if let Some(batch) = self.cutter.cut() {
                     self.write(batch).await?;
                 }
-                self.write_config(config).await?;
+                match change {
+                    Change::Config(envelope) => self.write_config(envelope).await?,
+                    Change::Creation { transaction, first } => {
+                        // First the channel, then the block that says so: whoever sees the one finds the other.
+                        self.make_channel(&first);
+                        self.write(vec![transaction]).await?;
+                    }
+                }
             }
         }
         Ok(())
@@ -382,6 +449,13 @@ impl Worker {
         }
         self.chain.blocks.append(Arc::new(block));
         Ok(())
+    }
+
+    fn make_channel(&self, first: &Envelope) {
+        let Some(chains) = self.chain.system.as_ref().and_then(Weak::upgrade) else { return };
+        if let Err(error) = chains.make(first, self.chain.signers()) {
+            tracing::error!(system_channel = %self.chain.channel, %error, "channel was not made");
+        }
     }
 
     async fn write(&mut self, batch: Vec<Bytes>) -> Result<(), ChainError> {

@@ -3,13 +3,14 @@
 //! A module of its own because here it is decided when a chain begins and ends, and where its blocks are kept.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 
 use prost::Message as _;
 use tokio::sync::watch;
 
-use super::chain::Chain;
+use super::chain::{BlockSigner, Chain};
 use super::participation::Refused;
+use super::system::{first_block, is_system};
 use crate::devnet::access::Access;
 use crate::devnet::deliver::Feed as _;
 use crate::devnet::error::DevnetError;
@@ -17,13 +18,15 @@ use crate::devnet::ledger::BlockStore;
 use crate::devnet::storage::{Log, Store};
 use crate::fabric::block::{header_hash, last_config};
 use crate::fabric::names::ChannelName;
-use crate::pb::common::Block;
+use crate::pb::common::{Block, Envelope};
 use crate::runtime::Workers;
 
 /// The chains of all channels.
 #[derive(Debug)]
 pub(crate) struct Chains {
     by_channel: RwLock<BTreeMap<String, Arc<Chain>>>,
+    /// The name of the system channel, where there is one: from the beginning, or never.
+    system: OnceLock<String>,
     changed: watch::Sender<()>,
     store: Store,
     workers: Workers,
@@ -40,7 +43,20 @@ fn members_of(orderer: &str) -> String {
 impl Chains {
     /// No chains yet; they will live among `workers` and be kept in `store`.
     pub(crate) fn new(store: Store, workers: Workers) -> Self {
-        Self { by_channel: RwLock::default(), changed: watch::Sender::new(()), store, workers }
+        let system = OnceLock::new();
+        Self { by_channel: RwLock::default(), system, changed: watch::Sender::new(()), store, workers }
+    }
+
+    /// The system channel, where there is one: then channels are made on it and nowhere else.
+    pub(crate) fn system_channel(&self) -> Option<&str> {
+        self.system.get().map(String::as_str)
+    }
+
+    /// Where the channels go that are made on this one: nowhere, unless it is the system channel.
+    fn of_system(self: &Arc<Self>, access: &Access) -> Option<Weak<Self>> {
+        let is_system =
+            is_system(access) && self.system.get_or_init(|| access.channel().to_owned()) == access.channel();
+        is_system.then(|| Arc::downgrade(self))
     }
 
     /// The chain of a channel.
@@ -60,7 +76,7 @@ impl Chains {
     }
 
     /// The chain that begins with `block`: the one that there is, or a new one.
-    pub(super) fn open(&self, block: Block, access: Access) -> Result<Arc<Chain>, Refused> {
+    pub(super) fn open(self: &Arc<Self>, block: Block, access: Access) -> Result<Arc<Chain>, Refused> {
         let channel = access.channel().to_owned();
         let mut chains = self.by_channel.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(chain) = chains.get(&channel) {
@@ -81,11 +97,27 @@ impl Chains {
             }
             None => None,
         };
-        let chain = Chain::start(&channel, BlockStore::new(Arc::new(block)), access, log, &self.workers);
+        let system = self.of_system(&access);
+        let chain = Chain::start(&channel, BlockStore::new(Arc::new(block)), access, log, system, &self.workers);
         chains.insert(channel, Arc::clone(&chain));
         drop(chains);
         self.changed.send_replace(());
         Ok(chain)
+    }
+
+    /// Begins the channel that was made on the system channel, by this envelope. The orderers of the system channel, which
+    /// are its `signers`, order it too. One that there is already, as two may have asked for it, stays as it is.
+    pub(super) fn make(self: &Arc<Self>, first: &Envelope, signers: Vec<BlockSigner>) -> Result<(), Refused> {
+        let block = first_block(first);
+        let access = Access::from_block(&block).map_err(|error| Refused::Other(error.to_string()))?;
+        if self.get(access.channel()).is_some() {
+            return Ok(());
+        }
+        let chain = self.open(block, access)?;
+        for signer in signers {
+            chain.add_signer(signer);
+        }
+        Ok(())
     }
 
     /// The orderer `name` has left a channel. Without orderers there is no chain.
@@ -118,7 +150,7 @@ impl Chains {
     }
 
     /// Takes up the chains that were kept.
-    pub(crate) fn restore(&self) -> Result<(), DevnetError> {
+    pub(crate) fn restore(self: &Arc<Self>) -> Result<(), DevnetError> {
         for channel in self.store.names("channels", ".blocks")? {
             let Some((log, records)) = self.store.log(&log_of(&channel))? else { continue };
             if let Some(chain) = self.take_up(&channel, log, records)? {
@@ -129,7 +161,12 @@ impl Chains {
         Ok(())
     }
 
-    fn take_up(&self, channel: &str, log: Log, records: Vec<bytes::Bytes>) -> Result<Option<Arc<Chain>>, DevnetError> {
+    fn take_up(
+        self: &Arc<Self>,
+        channel: &str,
+        log: Log,
+        records: Vec<bytes::Bytes>,
+    ) -> Result<Option<Arc<Chain>>, DevnetError> {
         let broken = |reason: String| DevnetError::Kept { what: log_of(channel), reason };
         let blocks: Result<Vec<_>, _> = records.into_iter().map(|record| Block::decode(record).map(Arc::new)).collect();
         let blocks = blocks.map_err(|error| broken(error.to_string()))?;
@@ -141,6 +178,7 @@ impl Chains {
         let config = config.ok_or_else(|| broken("configuration is not there".to_owned()))?;
         let name = ChannelName::parse(channel).map_err(|error| broken(error.to_string()))?;
         let access = Access::from_block(config).map_err(|source| DevnetError::Channel { channel: name, source })?;
-        Ok(Some(Chain::start(channel, BlockStore::of(blocks), access, Some(log), &self.workers)))
+        let system = self.of_system(&access);
+        Ok(Some(Chain::start(channel, BlockStore::of(blocks), access, Some(log), system, &self.workers)))
     }
 }

@@ -12,6 +12,7 @@ pub(super) mod fuzzing;
 mod multipart;
 mod participation;
 mod service;
+mod system;
 mod update;
 
 pub(crate) use admin::answer as answer_admin;

@@ -16,6 +16,7 @@ use super::Chains;
 use super::chain::{BlockSigner, Chain};
 use crate::devnet::access::Access;
 use crate::devnet::deliver::Feed as _;
+use crate::devnet::error::DevnetError;
 use crate::devnet::faults::Faults;
 use crate::fabric::block::data_hash;
 use crate::fabric::identity::{Certificate, Signer};
@@ -31,6 +32,8 @@ pub(crate) enum Refused {
     Exists,
     #[error("channel does not exist")]
     Unknown,
+    #[error("system channel exists")]
+    SystemChannel,
     #[error("channel is not ready, he is a follower")]
     NotReady,
     #[error("{0}")]
@@ -43,6 +46,9 @@ pub(crate) enum Refused {
 pub(crate) enum Relation {
     Consenter,
     Follower,
+    /// None, and the system channel would tell if that changed.
+    #[serde(rename = "config-tracker")]
+    ConfigTracker,
 }
 
 /// How far an orderer is with a channel.
@@ -50,6 +56,7 @@ pub(crate) enum Relation {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Progress {
     Active,
+    Inactive,
     Onboarding,
 }
 
@@ -107,20 +114,39 @@ impl Orderer {
 
     /// The chain of a channel that it has joined and is a consenter of. Others it does not serve.
     pub(crate) fn chain(&self, channel: &str) -> Option<Arc<Chain>> {
-        if !self.joined.lock().unwrap_or_else(PoisonError::into_inner).contains(channel) {
+        if !self.is_in(channel) {
             return None;
         }
         self.chains.get(channel).filter(|chain| self.is_consenter(&chain.access()))
     }
 
-    /// The names of the channels that it has joined.
+    /// The system channel, where there is one.
+    pub(super) fn system_channel(&self) -> Option<&str> {
+        self.chains.system_channel()
+    }
+
+    /// Whether it is in a channel. Orderers with a system channel are in all that there are.
+    fn is_in(&self, channel: &str) -> bool {
+        match self.chains.system_channel() {
+            Some(_) => self.chains.get(channel).is_some(),
+            None => self.joined.lock().unwrap_or_else(PoisonError::into_inner).contains(channel),
+        }
+    }
+
+    /// The names of the channels that it is in, but for the system channel.
     pub(crate) fn channels(&self) -> Vec<String> {
-        self.joined.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        match self.chains.system_channel() {
+            Some(system) => {
+                let names = self.chains.channels().into_iter().map(|name| name.to_string());
+                names.filter(|name| name != system).collect()
+            }
+            None => self.joined.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect(),
+        }
     }
 
     /// What it knows of a channel that it has joined.
     pub(super) fn status(&self, channel: &str) -> Result<ChannelStatus, Refused> {
-        if !self.joined.lock().unwrap_or_else(PoisonError::into_inner).contains(channel) {
+        if !self.is_in(channel) {
             return Err(Refused::Unknown);
         }
         let chain = self.chains.get(channel);
@@ -133,13 +159,21 @@ impl Orderer {
             name: channel.to_owned(),
             url: format!("{CHANNELS}/{channel}"),
             relation,
-            status: if height == 0 { Progress::Onboarding } else { Progress::Active },
+            status: match (relation, height) {
+                (Relation::ConfigTracker, _) => Progress::Inactive,
+                (_, 0) => Progress::Onboarding,
+                _ => Progress::Active,
+            },
             height,
         }
     }
 
     fn relation(&self, access: &Access) -> Relation {
-        if self.is_consenter(access) { Relation::Consenter } else { Relation::Follower }
+        match self.chains.system_channel() {
+            _ if self.is_consenter(access) => Relation::Consenter,
+            Some(_) => Relation::ConfigTracker,
+            None => Relation::Follower,
+        }
     }
 
     fn is_consenter(&self, access: &Access) -> bool {
@@ -152,8 +186,18 @@ impl Orderer {
             || bft.iter().any(|consenter| own(&consenter.server_tls_cert))
     }
 
+    /// Begins its life with a system channel: the first of the orderers begins the channel.
+    pub(crate) fn bootstrap(&self, block: Block) -> Result<(), Refused> {
+        let access = Access::from_block(&block).map_err(|error| Refused::Other(error.to_string()))?;
+        self.chains.open(block, access)?.add_signer(self.signer.clone());
+        Ok(())
+    }
+
     /// Joins the channel that `block` configures.
     pub(crate) fn join(&self, block: Block) -> Result<ChannelStatus, Refused> {
+        if self.chains.system_channel().is_some() {
+            return Err(Refused::SystemChannel);
+        }
         let access = Access::from_block(&block).map_err(|error| Refused::Other(error.to_string()))?;
         let channel = access.channel().to_owned();
         let mut joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,16 +224,26 @@ impl Orderer {
         Ok(Self::describe(&channel, relation, height))
     }
 
-    /// Takes up a channel that it had joined before the network was started again.
-    pub(crate) fn rejoin(&self, channel: &str) {
-        self.joined.lock().unwrap_or_else(PoisonError::into_inner).insert(channel.to_owned());
-        if let Some(chain) = self.chains.get(channel) {
-            chain.add_signer(self.signer.clone());
+    /// Takes up the channels that it was in before the network was started again.
+    pub(crate) fn rejoin(&self) -> Result<(), DevnetError> {
+        let known = match self.chains.system_channel() {
+            Some(_) => self.chains.channels().into_iter().map(|name| name.to_string()).collect(),
+            None => self.chains.members(&self.signer.name)?.unwrap_or_default(),
+        };
+        for channel in known {
+            if let Some(chain) = self.chains.get(&channel) {
+                chain.add_signer(self.signer.clone());
+            }
+            self.joined.lock().unwrap_or_else(PoisonError::into_inner).insert(channel);
         }
+        Ok(())
     }
 
     /// Leaves a channel.
     pub(super) fn remove(&self, channel: &str) -> Result<(), Refused> {
+        if self.chains.system_channel().is_some() {
+            return Err(Refused::SystemChannel);
+        }
         let was_member = self.joined.lock().unwrap_or_else(PoisonError::into_inner).remove(channel);
         if !was_member {
             return Err(Refused::Unknown);
@@ -203,7 +257,11 @@ impl Orderer {
     pub(super) async fn update(&self, channel: &str, envelope: Envelope) -> Result<ChannelStatus, Refused> {
         self.status(channel)?;
         let chain = self.chain(channel).ok_or(Refused::NotReady)?;
-        let header = ChannelHeader { r#type: HeaderType::ConfigUpdate as i32, ..ChannelHeader::default() };
+        let header = ChannelHeader {
+            r#type: HeaderType::ConfigUpdate as i32,
+            channel_id: channel.to_owned(),
+            ..ChannelHeader::default()
+        };
         chain.broadcast(&header, envelope, self.faults().now()).await.map_err(|refusal| {
             Refused::Other(format!("failed update config of channel {channel}: {}", refusal.info))
         })?;

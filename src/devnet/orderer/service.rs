@@ -41,7 +41,7 @@ impl Render for Blocks {
 }
 
 async fn broadcast(orderer: &Orderer, envelope: Envelope) -> Result<(), Refusal> {
-    let bad_request = |info: String| Refusal { status: Status::BadRequest, info };
+    let bad_request = |info: String| Refusal::bad_request(info);
     let header = Payload::decode(envelope.payload.clone())
         .map_err(|_| format!("error unmarshalling Payload: {WIRE_FORMAT}"))
         .and_then(|payload| payload.header.ok_or_else(|| "header not set".to_owned()))
@@ -50,7 +50,18 @@ async fn broadcast(orderer: &Orderer, envelope: Envelope) -> Result<(), Refusal>
                 .map_err(|_| format!("error unmarshalling ChannelHeader: {WIRE_FORMAT}"))
         })
         .map_err(|error| bad_request(format!("could not determine channel ID: {error}")))?;
-    let chain = orderer.chain(&header.channel_id).ok_or_else(|| bad_request("channel does not exist".to_owned()))?;
+    let chain = match (orderer.chain(&header.channel_id), orderer.system_channel()) {
+        (Some(chain), _) => chain,
+        (None, None) => return Err(bad_request("channel does not exist".to_owned())),
+        // What is for no channel is the system channel's: it may be the beginning of one.
+        (None, Some(system)) => {
+            let meant = if orderer.status(&header.channel_id).is_ok() { header.channel_id.as_str() } else { system };
+            // It is there, but this orderer may be none of its consenters.
+            let unserved =
+                || Refusal::new(Status::ServiceUnavailable, format!("channel {meant} is not serviced by me"));
+            orderer.chain(meant).ok_or_else(unserved)?
+        }
+    };
     chain.broadcast(&header, envelope, orderer.faults().now()).await
 }
 

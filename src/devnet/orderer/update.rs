@@ -20,6 +20,16 @@ use crate::pb::common::{
 ///
 /// The error is for the client, in Fabric's words where clients look at them.
 pub(super) fn propose(access: &Access, channel: &str, envelope: &Envelope) -> Result<ConfigEnvelope, String> {
+    let proposed = applied(access, channel, envelope)?;
+    let group = |config: Option<&Config>| config.and_then(|config| config.channel_group.clone()).unwrap_or_default();
+    check_consensus(group(Some(access.config())), group(proposed.config.as_ref()))
+        .map_err(|error| format!("consensus metadata update for channel config update is invalid: {error}"))?;
+    check_readable(channel, &proposed)?;
+    Ok(proposed)
+}
+
+/// The configuration after the update in `envelope`, if its signatures and versions are in order.
+pub(super) fn applied(access: &Access, channel: &str, envelope: &Envelope) -> Result<ConfigEnvelope, String> {
     let text = |error: prost::DecodeError| error.to_string();
     let payload = Payload::decode(envelope.payload.clone()).map_err(text)?;
     let update_envelope = ConfigUpdateEnvelope::decode(payload.data)
@@ -28,15 +38,16 @@ pub(super) fn propose(access: &Access, channel: &str, envelope: &Envelope) -> Re
     let authorized = |path: &str| access.evaluate(path, &signatures).map_err(|denied| denied.to_string());
     let group = updated(access.config(), &update_envelope.config_update, channel, authorized)
         .map_err(|error| format!("error authorizing update: {error}"))?;
-    let current = access.config().channel_group.clone().unwrap_or_default();
-    check_consensus(current, group.clone())
-        .map_err(|error| format!("consensus metadata update for channel config update is invalid: {error}"))?;
     let sequence = access.sequence().checked_add(1).ok_or("no sequence is left")?;
     let config = Config { sequence, channel_group: Some(group) };
-    // What cannot be read afterwards must not come into force.
-    let name = ChannelName::parse(channel).map_err(|error| error.to_string())?;
-    ChannelConfig::from_config(name, config.clone()).map_err(|error| error.to_string())?;
     Ok(ConfigEnvelope { config: Some(config), last_update: Some(envelope.clone()) })
+}
+
+/// What cannot be read afterwards must not come into force.
+pub(super) fn check_readable(channel: &str, proposed: &ConfigEnvelope) -> Result<(), String> {
+    let name = ChannelName::parse(channel).map_err(|error| error.to_string())?;
+    let config = proposed.config.clone().unwrap_or_default();
+    ChannelConfig::from_config(name, config).map(drop).map_err(|error| error.to_string())
 }
 
 /// That the orderers can make the step from the one configuration to the other.

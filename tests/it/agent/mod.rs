@@ -20,4 +20,5 @@ mod reconcile;
 mod renewal;
 mod sources;
 mod spans;
+mod system_channel;
 mod world;

@@ -42,9 +42,9 @@ async fn a_network_goes_on_where_it_was() {
     let user = devnet.user(&org(1)).unwrap().channel(channel_name());
     user.submit(&create("a1"), Endorsers::AllOrgs).await.unwrap();
     let later = ChannelName::parse("later").unwrap();
-    devnet.create_channel(&later).unwrap();
+    devnet.create_channel(&later).await.unwrap();
     assert_eq!(devnet.channels(), [channel_name(), later.clone()]);
-    devnet.create_channel(&later).expect_err("there is such a channel");
+    devnet.create_channel(&later).await.expect_err("there is such a channel");
     devnet.settled(&channel_name()).await;
     let (height, block) = (devnet.height(&channel_name()).unwrap(), user.config_block().await.unwrap());
     let busy = builder(folder.path()).start().await.unwrap_err();

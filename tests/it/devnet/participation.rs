@@ -68,7 +68,7 @@ async fn a_channel_is_made_joined_and_left() {
 }
 
 /// Runs the program as the administrator of an organization. Its exit code, and what it said.
-async fn program(organization: &Organization, arguments: &[&str]) -> (Option<i32>, String) {
+pub(super) async fn program(organization: &Organization, arguments: &[&str]) -> (Option<i32>, String) {
     let orderer = &organization.orderers[0];
     let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_opssc-agent"))
         .args(arguments)

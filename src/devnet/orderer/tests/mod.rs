@@ -1,5 +1,7 @@
 //! The channel participation service, asked as administrators ask it.
 
+mod system;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,13 @@ use crate::fabric::names::{ChannelName, MspId};
 use crate::fabric::tx::Nonce;
 use crate::pb::common::{Block, ChannelHeader, Envelope, Header, HeaderType, Payload, SignatureHeader, Status};
 use crate::runtime::Workers;
+
+const BATCH: BatchLimits = BatchLimits {
+    max_messages: 10,
+    absolute_max_bytes: 1 << 20,
+    preferred_max_bytes: 1 << 20,
+    timeout: Duration::from_millis(1),
+};
 
 /// Two orderers, of which `first` is a consenter of every channel and `second` of none.
 struct World {
@@ -69,13 +78,7 @@ fn world(store: &Store) -> World {
 
 impl World {
     fn block(&self, channel: &str) -> Block {
-        let batch = BatchLimits {
-            max_messages: 10,
-            absolute_max_bytes: 1 << 20,
-            preferred_max_bytes: 1 << 20,
-            timeout: Duration::from_millis(1),
-        };
-        genesis::block(&ChannelName::parse(channel).unwrap(), &self.members, &batch, Nonce([0; 24]))
+        genesis::block(&ChannelName::parse(channel).unwrap(), &self.members, &BATCH, Nonce([0; 24]))
     }
 }
 
@@ -198,17 +201,18 @@ async fn what_is_wrong_is_said_in_fabrics_words() {
 
 /// A message of no kind that matters, signed.
 fn message(channel: &str, signer: &SigningIdentity) -> Envelope {
-    let channel_header = ChannelHeader {
-        r#type: HeaderType::EndorserTransaction as i32,
-        channel_id: channel.to_owned(),
-        ..ChannelHeader::default()
-    };
+    signed(HeaderType::EndorserTransaction, channel, Bytes::from_static(b"data"), signer)
+}
+
+fn signed(kind: HeaderType, channel: &str, data: Bytes, signer: &SigningIdentity) -> Envelope {
+    let channel_header =
+        ChannelHeader { r#type: kind as i32, channel_id: channel.to_owned(), ..ChannelHeader::default() };
     let signature_header = SignatureHeader { creator: signer.creator().clone(), nonce: Bytes::from_static(b"once") };
     let header = Header {
         channel_header: channel_header.encode_to_vec().into(),
         signature_header: signature_header.encode_to_vec().into(),
     };
-    let payload: Bytes = Payload { header: Some(header), data: Bytes::from_static(b"data") }.encode_to_vec().into();
+    let payload: Bytes = Payload { header: Some(header), data }.encode_to_vec().into();
     let signature = signer.sign_now(&payload);
     Envelope { payload, signature }
 }
