@@ -102,6 +102,9 @@ pub(super) fn note(connection: &Connection, error: Option<&CallError>) {
     }
 }
 
+/// How long an orderer that has answered may take to end the stream, which it should do at once.
+const HANGUP: Duration = Duration::from_secs(1);
+
 /// One request on a stream that stays open: a server may take the end of the requests for the end of the interest.
 fn single<T: Send + 'static>(request: T) -> impl Stream<Item = T> + Send + 'static {
     stream::once(std::future::ready(request)).chain(stream::pending())
@@ -280,8 +283,12 @@ impl Orderer {
         let mut client = self.client();
         let node = self.node();
         let answer = within(&self.node, limit, async {
-            let mut answers = client.broadcast(single(envelope)).await?.into_inner();
-            answers.message().await?.ok_or_else(|| Status::unavailable("the orderer hung up without an answer"))
+            let mut answers = client.broadcast(stream::once(std::future::ready(envelope))).await?.into_inner();
+            let answer = answers.message().await?;
+            let answer = answer.ok_or_else(|| Status::unavailable("the orderer hung up without an answer"))?;
+            // A stream that is not read to its end is reset, and of resets servers take only so many.
+            let _ = tokio::time::timeout(HANGUP, answers.message()).await;
+            Ok(answer)
         })
         .await?;
         if answer.status == FabricStatus::Success as i32 {

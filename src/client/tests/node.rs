@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -130,6 +131,8 @@ pub(super) struct Script {
     /// How its Gateway service goes wrong, one for each call.
     pub(super) gateway: Mutex<VecDeque<GatewayFault>>,
     pub(super) seen: Mutex<Seen>,
+    /// How many streams of envelopes were ended by the client.
+    pub(super) ended: Arc<AtomicUsize>,
     pub(super) ledger: Arc<Ledger>,
 }
 
@@ -151,6 +154,7 @@ impl Script {
             faults: Mutex::default(),
             gateway: Mutex::default(),
             seen: Mutex::default(),
+            ended: Arc::default(),
             ledger: Arc::clone(ledger),
         }
     }
@@ -424,7 +428,8 @@ impl AtomicBroadcast for Script {
         &self,
         request: Request<Streaming<Envelope>>,
     ) -> Result<Response<Self::BroadcastStream>, Status> {
-        let envelope = request.into_inner().message().await?.unwrap();
+        let mut envelopes = request.into_inner();
+        let envelope = envelopes.message().await?.unwrap();
         self.seen.lock().unwrap().envelopes.push(envelope.clone());
         let mut info = String::new();
         let take = self.takes.lock().unwrap().pop_front().unwrap_or(Take::Order(0));
@@ -445,7 +450,15 @@ impl AtomicBroadcast for Script {
             }
         };
         let answer = BroadcastResponse { status: status.into(), info };
-        Ok(Response::new(stream::iter([Ok(answer)]).boxed()))
+        let ended = Arc::clone(&self.ended);
+        // Like Fabric: it is up to the client to end the stream.
+        let rest = stream::once(async move {
+            if matches!(envelopes.message().await, Ok(None)) {
+                ended.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let rest = rest.filter_map(|()| std::future::ready(None));
+        Ok(Response::new(stream::iter([Ok(answer)]).chain(rest).boxed()))
     }
 
     async fn deliver(&self, _: Request<Streaming<Envelope>>) -> Result<Response<Self::DeliverStream>, Status> {

@@ -1,5 +1,6 @@
 //! Envelopes on their way to orderers of which some are away, and some may lie.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use prost::Message as _;
@@ -98,4 +99,21 @@ async fn orderers_that_only_the_channel_names_are_found() {
     submit(&net).await.unwrap();
     assert_eq!((seen(&known), seen(&net.orderers[0])), (2, 1), "at {NAME}");
     workers.cancel();
+}
+
+/// Streams that were dropped instead, and so reset, brought a connection to a standstill after some thousands.
+#[tokio::test]
+async fn streams_of_envelopes_are_ended_and_not_reset() {
+    let ledger = Ledger::new();
+    let net = Net::new(vec![Script::new(&ledger)], vec![Script::new(&ledger)]).await;
+    let channel = &net.channel;
+    let endorsed = channel.endorse(&Invocation::new("cc", "f"), Endorsers::Own).await.unwrap();
+    let transaction = endorsed.into_transaction().signed_with("signature");
+    for _ in 0..5 {
+        channel.order_signed(&transaction).await.unwrap();
+    }
+    let orderer = &net.orderers[0];
+    assert_eq!(seen(orderer), 5);
+    // Not all of them where the machine is very slow.
+    assert!(orderer.ended.load(Ordering::SeqCst) > 0);
 }
