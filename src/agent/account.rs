@@ -22,10 +22,29 @@ pub enum Moment {
     After,
 }
 
+/// What bootstrap does on a node by itself, without a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Deed {
+    /// A peer joins a channel.
+    Join,
+    /// A package is installed on a peer: a contract of OpsSC, or what another own peer has already.
+    Install,
+    /// A contract of OpsSC is approved.
+    Approve,
+}
+
+impl Deed {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Join, Self::Install, Self::Approve];
+}
+
 /// Called around every step: for tests that end the process there.
 pub trait Hook: Send + Sync {
     /// The agent is at this point.
     fn at(&self, moment: Moment, task: Task, step: Step, proposal: &str);
+
+    /// Bootstrap is at this point.
+    fn at_deed(&self, _moment: Moment, _deed: Deed) {}
 }
 
 /// No test is under way.

@@ -117,6 +117,7 @@ impl Duties {
             catch_up: catch_up(&tasks, branch),
             bells: Arc::clone(&self.bells),
             standing: Arc::clone(&self.standing),
+            hook: Arc::clone(&self.hook),
             stop: branch.token(),
         });
         branch.spawn_to_end("bootstrap", bootstrap.run());

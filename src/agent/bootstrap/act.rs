@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 use super::contracts::Contracts;
 use super::missing::Step;
 use super::text;
+use crate::agent::account::{Deed, Hook, Moment};
 use crate::agent::daemon::Bells;
 use crate::agent::journal::{TaskRecord, now_ms};
 use crate::agent::progress::Task;
@@ -34,6 +35,7 @@ pub(super) struct Actor {
     pub(super) contracts: Contracts,
     pub(super) catch_up: CatchUp,
     pub(super) bells: Arc<Bells>,
+    pub(super) hook: Arc<dyn Hook>,
 }
 
 /// What came of it.
@@ -111,7 +113,10 @@ impl Actor {
     async fn join_one(&self, peer: &Peer, channel: &ChannelName, block: &OnceCell<Block>) -> Result<(), String> {
         let joined = async {
             let block = block.get_or_try_init(|| self.client.genesis_block(channel)).await?;
-            self.client.join(peer, block).await
+            self.hook.at_deed(Moment::Before, Deed::Join);
+            let joined = self.client.join(peer, block).await?;
+            self.hook.at_deed(Moment::After, Deed::Join);
+            Ok(joined)
         };
         match joined.await {
             Ok(Joined::New) => tracing::info!(peer = peer.name(), %channel, "peer joined"),
@@ -167,7 +172,12 @@ impl Actor {
 
     async fn install_on(&self, peer: &Peer, package: &Package) -> Result<(), String> {
         let id = package.id();
-        match self.client.peer_lifecycle(peer).ensure_installed(package).await {
+        self.hook.at_deed(Moment::Before, Deed::Install);
+        let installed = self.client.peer_lifecycle(peer).ensure_installed(package).await;
+        if installed.is_ok() {
+            self.hook.at_deed(Moment::After, Deed::Install);
+        }
+        match installed {
             Ok(Installation::New) => tracing::info!(peer = peer.name(), package = %id, "package installed"),
             Ok(Installation::Already) => {}
             Err(error) => return Err(format!("{id} is not on {}: {}", peer.name(), text::chain(&error))),
@@ -204,7 +214,12 @@ impl Actor {
             return Err(failed.join("; "));
         }
         let lifecycle = self.client.channel(self.ops_channel.clone()).lifecycle();
-        match lifecycle.ensure_approved(definition, Some(package.id())).await {
+        self.hook.at_deed(Moment::Before, Deed::Approve);
+        let approved = lifecycle.ensure_approved(definition, Some(package.id())).await;
+        if approved.is_ok() {
+            self.hook.at_deed(Moment::After, Deed::Approve);
+        }
+        match approved {
             Ok(Approval::Already) => {}
             Ok(_) => {
                 tracing::info!(chaincode = %name, sequence, package = %package.id(), "contract of OpsSC deployed");

@@ -26,6 +26,7 @@ use crate::opssc::calls::{ChaincodeOps, ChannelOps};
 use crate::runtime::CancellationToken;
 use crate::runtime::retry::Backoff;
 
+use super::account::Hook;
 use super::daemon::Bells;
 use super::text;
 use act::Actor;
@@ -76,15 +77,16 @@ pub(super) struct Parts {
     pub(super) catch_up: CatchUp,
     pub(super) bells: Arc<Bells>,
     pub(super) standing: Arc<watch::Sender<Standing>>,
+    pub(super) hook: Arc<dyn Hook>,
     pub(super) stop: CancellationToken,
 }
 
 impl Bootstrap {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { client, channels, chaincodes, contracts, catch_up, bells, standing, stop } = parts;
+        let Parts { client, channels, chaincodes, contracts, catch_up, bells, standing, hook, stop } = parts;
         let ops_channel = channels.channel().name().clone();
         let observer = Observer { client: client.clone(), channels, chaincodes, contracts: contracts.clone() };
-        let actor = Actor { client, ops_channel, contracts, catch_up, bells: Arc::clone(&bells) };
+        let actor = Actor { client, ops_channel, contracts, catch_up, bells: Arc::clone(&bells), hook };
         Self { observer, actor, bells, standing, stop }
     }
 

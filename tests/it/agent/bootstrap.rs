@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 
 use opssc::agent::config::Settings;
-use opssc::agent::progress::{Happening, Task};
+use opssc::agent::progress::Task::CatchUp;
+use opssc::agent::progress::{Happening, Step, Task};
+use opssc::agent::{Deed, Moment};
 use opssc::client::{Client, Peer};
 use opssc::fabric::names::{ChannelName, PackageId};
 use opssc::opssc::calls::ChannelOps;
 use opssc::opssc::chaincode_ops::{Status, TaskStatus, TaskStatusUpdate};
 
+use super::doomed::Point::{After, Before, Bootstrap};
 use super::world::{Running, World, mychannel, proposal, within};
 
 /// The third organization, whose peers are in no channel.
@@ -192,4 +195,45 @@ async fn what_would_be_done_is_told_and_not_done() {
             "deploy contract channel-ops (sequence 1) and approve it",
         ]
     );
+}
+
+/// The agent of a new organization dies right before and right after everything that it does on its peers, each time at
+/// the first of what is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crash_while_a_new_organization_is_brought_in() {
+    let world = world().await;
+    within("the new member", ledger(&world, 0).add_organization("mychannel", "Org3MSP")).await.unwrap();
+    let settings = service();
+    let borrowed: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let deeds = Deed::ALL.into_iter().flat_map(|deed| [Moment::Before, Moment::After].map(|at| Bootstrap(at, deed)));
+    let steps =
+        [Step::Install, Step::Approve].into_iter().flat_map(|step| [Before(CatchUp, step), After(CatchUp, step)]);
+    for at in deeds.chain(steps) {
+        world.dies(NEW, &borrowed, at).end().await;
+    }
+    let mut agent = new_agent(&world, &settings).await;
+    agent
+        .until("the chaincode", |said| said.task == CatchUp && matches!(said.happening, Happening::Ended { .. }))
+        .await;
+    agent.bells.bootstrap.notify_one();
+    agent.until_standing("everything", |standing| standing.missing.is_empty() && standing.notes.is_empty()).await;
+    let client = client(&world);
+    for peer in client.peers() {
+        assert_eq!(channels(client, peer).await, ["mychannel", "ops-channel"], "{}", peer.name());
+        let installed = packages(client, peer).await;
+        assert_eq!(installed.keys().collect::<Vec<_>>(), ["asset-1", "chaincode-ops_1", "channel-ops_1"]);
+    }
+    agent.stop().await;
+    for (channel, chaincodes) in
+        [(world.network.ops_channel().clone(), &["channel-ops", "chaincode-ops"][..]), (mychannel(), &["asset"])]
+    {
+        let approvals = world.calls(&channel, "ApproveChaincodeDefinitionForMyOrg").await;
+        for chaincode in chaincodes {
+            assert!(approves(client, &channel, chaincode).await, "{chaincode}");
+            let own = approvals.iter().filter(|call| call.organization == "Org3MSP" && call.verdict == "VALID");
+            let of_it = own.filter(|call| call.argument.contains(chaincode));
+            assert_eq!(of_it.count(), 1, "{chaincode}: {approvals:?}");
+        }
+    }
+    assert!(world.histories("asset-1").await.iter().all(|history| history.org_id != "Org3MSP"));
 }

@@ -63,7 +63,7 @@ impl World {
 async fn preparation(step: Step, channel: impl Fn(&World) -> ChannelName) {
     let world = world().await;
     for (id, behind) in [("one", false), ("two", true)] {
-        let doomed = world.asks(0, Before(Task::PrepareToDeploy, step));
+        let doomed = world.asks(0, &[], Before(Task::PrepareToDeploy, step));
         world.propose(&proposal(id, id, 1)).await;
         world.kill_amid(doomed, &channel(&world)).await;
         let first = world.back(0, Task::PrepareToDeploy, step, behind).await;
@@ -82,7 +82,7 @@ async fn deployment(step: Step, channel: impl Fn(&World) -> ChannelName) {
         world.propose(&proposal(id, id, 1)).await;
         let told = |told: &opssc::opssc::chaincode_ops::History| told.task == Told::Acknowledge;
         world.until_seen("the second to acknowledge", id, |_, all| all.iter().any(told)).await;
-        let doomed = world.asks(0, Before(Task::Deploy, step));
+        let doomed = world.asks(0, &[], Before(Task::Deploy, step));
         world.kill_amid(doomed, &channel(&world)).await;
         let first = world.back(0, Task::Deploy, step, behind).await;
         world.until(id, Status::Committed).await;
@@ -96,7 +96,7 @@ async fn update(step: Step, channel: impl Fn(&World) -> ChannelName) {
     let world = world().await;
     for (id, messages, behind) in [("one", 71, false), ("two", 72, true)] {
         let before = channels::sequence(&world).await;
-        let doomed = world.asks(1, Before(Task::UpdateChannel, step));
+        let doomed = world.asks(1, &[], Before(Task::UpdateChannel, step));
         channels::propose(&world, id, &channels::batch_size(&world, messages).await).await;
         world.kill_amid(doomed, &channel(&world)).await;
         let second = world.back(1, Task::UpdateChannel, step, behind).await;

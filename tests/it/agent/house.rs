@@ -6,8 +6,11 @@ use std::ffi::OsString;
 use opssc::agent::check::{self, Finding, Verdict};
 use opssc::agent::config::Settings;
 use opssc::agent::connect;
+use opssc::agent::progress::{Step, Task};
 use opssc::opssc::chaincode_ops::{Status, TaskStatus};
 
+use super::doomed::Point;
+use super::process::Process;
 use super::world::{World, proposal, within};
 use crate::git::repositories::Repo;
 use crate::git::server::{Behaviour, GitServer};
@@ -112,6 +115,41 @@ async fn a_check_finds_what_an_agent_would_fail_at() {
     let without = look(&world, &[]).await;
     let found = |subject: &str| without.iter().find(|finding| finding.subject.starts_with(subject)).unwrap().verdict;
     assert_eq!((found("peer peer0.org1"), found("ops channel")), (Verdict::Failed, Verdict::Skipped));
+}
+
+/// Three processes of one organization, of which each that leads is killed: in the middle of the work, and with nothing
+/// to do right before there is something.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_takes_over_from_a_replica_that_is_killed() {
+    let world = World::start().await;
+    let other = world.agent(1).await;
+    let path = |name: &str| world.folder.path().join(name).display().to_string();
+    let (lock, folders) = (path("leader"), ["replica-1", "replica-2", "replica-3"].map(path));
+    let settings = |replica: usize| {
+        [
+            ("LEADER_LOCK_FILE", lock.as_str()),
+            ("LEADER_LEASE_TIME", "1s"),
+            ("CHECKPOINT_DIR", folders[replica].as_str()),
+        ]
+    };
+    let mut first = world.asks(0, &settings(0), Point::Before(Task::PrepareToDeploy, Step::Approve));
+    world.propose(&proposal("one", "one", 1)).await;
+    first.arrives().await;
+    let mut second = Process::start(&world.environment(0, &settings(1)));
+    second.until(&["standing by"]).await;
+    first.kill().await;
+    second.until(&["leadership changed", "\"leads\":true"]).await;
+    world.until("one", Status::Committed).await;
+    world.assert_done_once("one", "one").await;
+
+    let mut third = Process::start(&world.environment(0, &settings(2)));
+    third.until(&["standing by"]).await;
+    second.kill().await;
+    world.propose(&proposal("two", "two", 1)).await;
+    world.until("two", Status::Committed).await;
+    world.assert_done_once("two", "two").await;
+    third.kill().await;
+    other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
