@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 use prost::Message as _;
 use tokio::time::Instant;
 
@@ -19,6 +20,7 @@ use super::channels::ChannelError;
 use super::error::CallError;
 use super::events::Start;
 use super::gateway::{Client, nonce};
+use super::participation::BlockId;
 use super::transact::{self, BroadcastError};
 use crate::fabric::block::last_config;
 use crate::fabric::config::edit::{EditError, check_consenters, check_raft_metadata};
@@ -104,6 +106,13 @@ pub enum UpdateError {
         /// Another update that came into force meanwhile, so that this one may be out of date.
         superseded: Option<BlockNumber>,
     },
+    /// It is in force, and no own peer has its block yet. Peers that hear blocks of a consenter that the update has
+    /// removed get none until that orderer notices (minutes, as Fabric is set up), or leaves the channel.
+    #[error("the orderers have the update in block {block}, and no own peer has got that block yet")]
+    Behind {
+        /// The configuration block.
+        block: BlockNumber,
+    },
     /// There is a channel of that name, and it was made from something else.
     #[error("channel {channel} exists already, and this update did not make it")]
     Exists {
@@ -125,7 +134,7 @@ impl UpdateError {
     /// Whether the same may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Undecided { .. } => true,
+            Self::Undecided { .. } | Self::Behind { .. } => true,
             Self::NotOrdered(error) => error.is_retryable(),
             Self::Look(error) => error.is_retryable(),
             Self::Fetch(error) => error.is_retryable(),
@@ -169,10 +178,13 @@ impl Channel {
         match transact::broadcast(self.client(), Some(self), &envelope).await {
             Ok(()) => {}
             Err(BroadcastError::Refused(refusal)) => {
-                return match self.find_update(newest, &update.config_update).await? {
-                    Some(block) => Ok(Updated::Already { block }),
-                    None => Err(UpdateError::Refused(refusal)),
-                };
+                if let Some(block) = self.find_update(newest, &update.config_update).await? {
+                    return Ok(Updated::Already { block });
+                }
+                return Err(match self.ordered(&update.config_update).await {
+                    Some(block) => UpdateError::Behind { block },
+                    None => UpdateError::Refused(refusal),
+                });
             }
             // Some orderer may have it: only the ledger can tell.
             Err(error) if error.may_be_ordered() => {
@@ -180,7 +192,22 @@ impl Channel {
             }
             Err(error) => return Err(UpdateError::NotOrdered(error)),
         }
-        self.see_update(height, &update.config_update).await
+        match self.see_update(height, &update.config_update).await {
+            Err(undecided @ UpdateError::Undecided { .. }) => match self.ordered(&update.config_update).await {
+                Some(block) => Err(UpdateError::Behind { block }),
+                None => Err(undecided),
+            },
+            seen => seen,
+        }
+    }
+
+    /// The block of an update that is the newest one for some orderer. Each is asked: one that was removed knows nothing
+    /// of what came after.
+    async fn ordered(&self, update: &[u8]) -> Option<BlockNumber> {
+        let client = self.client();
+        let ask = |orderer| client.fetch_block_of(orderer, self.name(), BlockId::Config);
+        let answers = join_all(client.orderers().iter().map(ask)).await;
+        answers.into_iter().flatten().find(|block| holds(block, update)).map(|block| number(&block))
     }
 
     /// Waits for the update in the blocks from `start` on.

@@ -37,7 +37,9 @@ pub(super) async fn run(update: &Update, environment: &dyn Fn(&str) -> Option<Os
     match client.channel(channel.clone()).submit_config_update(&envelope).await {
         Ok(Updated::New { block }) => output::say(&format!("{channel} is updated (block {block})")),
         Ok(Updated::Already { block }) => output::say(&format!("{channel} had this update already (block {block})")),
-        Err(error @ UpdateError::Undecided { .. }) => return Err(OutcomeUnknown(error.to_string()).into()),
+        Err(error @ (UpdateError::Undecided { .. } | UpdateError::Behind { .. })) => {
+            return Err(OutcomeUnknown(error.to_string()).into());
+        }
         Err(error) => return Err(anyhow::Error::new(error).context(format!("{channel} is not updated"))),
     }
     Ok(Exit::Done)

@@ -1,5 +1,7 @@
 //! Changes of a channel's configuration.
 
+use std::time::Duration;
+
 use opssc::client::{Client, UpdateError, Updated};
 use opssc::fabric::config::edit::Operation;
 use opssc::fabric::config::tree::Config;
@@ -140,6 +142,21 @@ async fn an_update_is_handed_in_once_however_many_try() {
     assert_eq!(channel.submit_config_update(&second).await.unwrap(), Updated::Already { block: newer });
     assert_eq!(channel.submit_config_update(&first).await.unwrap(), Updated::Already { block });
     assert_eq!(channel.config().await.unwrap().sequence(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_own_peers_do_not_know_yet_is_told_from_one_that_is_late() {
+    let network = Network::start().await;
+    let [one, other] = [1, 2].map(|number| network.devnet.admin(&org(number)).unwrap().channel(channel_name()));
+    let update = agreed(one.client(), &anchor_update(one.name(), 0)).await;
+    let faults = network.devnet.faults("peer0.org1").unwrap();
+    faults.slow_blocks(Duration::from_hours(1));
+    let block = other.submit_config_update(&update).await.unwrap().block();
+    let error = one.submit_config_update(&update).await.unwrap_err();
+    assert!(matches!(error, UpdateError::Behind { block: known } if known == block), "{error:?}");
+    assert!(error.is_retryable());
+    faults.clear();
+    assert_eq!(one.submit_config_update(&update).await.unwrap(), Updated::Already { block });
 }
 
 #[tokio::test(flavor = "multi_thread")]
