@@ -21,6 +21,7 @@ mod output;
 mod pause;
 mod plan;
 mod proposal;
+mod remote;
 mod run;
 mod settings;
 mod signals;

@@ -1,7 +1,9 @@
-//! The certificates that the system trusts.
+//! The certificates that the system trusts, and those of files.
 //!
 //! Here, below every room that speaks TLS with servers of the world, because a static binary has no library that would
 //! know where they are.
+
+use std::path::Path;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -28,4 +30,16 @@ pub(crate) fn system_roots() -> RootCertStore {
         }
     }
     store
+}
+
+/// The certificates of a file, in PEM.
+///
+/// # Errors
+/// That the file cannot be read, or holds none.
+pub(crate) fn roots_of(path: &Path) -> Result<RootCertStore, String> {
+    let shown = path.display();
+    let pem = std::fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
+    if store.is_empty() { Err(format!("{shown} holds no usable certificate")) } else { Ok(store) }
 }

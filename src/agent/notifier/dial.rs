@@ -9,8 +9,6 @@ use hyper::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -19,7 +17,7 @@ use tower::Service as _;
 
 use crate::agent::text;
 use crate::runtime::dns::Resolver;
-use crate::runtime::roots::system_roots;
+use crate::runtime::roots::{roots_of, system_roots};
 
 /// Name lookup, TCP, TLS and the handshake together.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -69,7 +67,7 @@ impl Server {
             return Err("it names no host".to_owned());
         }
         let roots = match authorities {
-            Some(path) => roots(path)?,
+            Some(path) => roots_of(path)?,
             None if uri.scheme_str() == Some("https") => system_roots(),
             None => RootCertStore::empty(),
         };
@@ -109,12 +107,4 @@ impl Server {
         let late = || Err(format!("no connection within {} s", CONNECT.as_secs()));
         tokio::time::timeout(CONNECT, connecting).await.unwrap_or_else(|_| late())
     }
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, String> {
-    let shown = path.display();
-    let pem = std::fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
-    let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
-    if store.is_empty() { Err(format!("{shown} holds no usable certificate")) } else { Ok(store) }
 }
