@@ -163,6 +163,7 @@ impl Account {
                 record.step = None;
             }
             Happening::EventReceived { .. }
+            | Happening::EventSeen { .. }
             | Happening::Resumed
             | Happening::Fetched { .. }
             | Happening::PackagesDiffer { .. } => {}

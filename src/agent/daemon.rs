@@ -281,8 +281,10 @@ impl Agent {
             journal: &journal,
             holds: &holds,
             bells: &bells,
+            leader: leadership.standing(),
+            standing: standing.subscribe(),
         };
-        let mut reporters = watchers.start(&subject, &workers);
+        let mut reporters = watchers.start(subject, &workers);
         reporters.push(reporter);
         let reporter: Arc<dyn Reporter> = Arc::new(reporters);
         let ops = client.channel(settings.ops_channel.clone());

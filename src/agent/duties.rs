@@ -118,6 +118,7 @@ impl Duties {
             bells: Arc::clone(&self.bells),
             standing: Arc::clone(&self.standing),
             hook: Arc::clone(&self.hook),
+            period: settings.tasks.bootstrap_period,
             stop: branch.token(),
         });
         branch.spawn_to_end("bootstrap", bootstrap.run());

@@ -12,7 +12,7 @@ use super::account::{Account, Listeners};
 use super::daemon::Bells;
 use super::journal::{EventPosition, TaskRecord, now_ms};
 use super::listen::Handler;
-use super::progress::{Happening, Task};
+use super::progress::{Happening, Progress, Task};
 use super::reconcile::Overdue;
 use super::text;
 
@@ -52,6 +52,7 @@ impl Handler for ChaincodeEvents {
         if !deployment.operation_targets.iter().any(|target| target == own) {
             let proposal = text::bounded(&deployment.proposal.id, 80);
             tracing::info!(task = task.as_str(), proposal, "event is for other organizations");
+            seen(&self.listeners, event, task, proposal);
             if task == Task::Deploy {
                 self.overdue.expect(task, &deployment.proposal.id);
             }
@@ -84,6 +85,7 @@ impl Handler for ChannelEvents {
             Ok(channel_ops::Event::UpdateConfig { proposal_id }) => {
                 let proposal = text::bounded(&proposal_id, 80);
                 tracing::info!(proposal, "a channel has changed: looking where the own peers belong");
+                seen(&self.listeners, event, Task::UpdateChannel, proposal);
                 self.bells.bootstrap.notify_one();
             }
             Ok(other) => nothing(event, other.proposal_id()),
@@ -104,6 +106,19 @@ fn received(listeners: &Arc<Listeners>, event: &ChaincodeEvent, mut record: Task
     );
     span.in_scope(|| Account::new(Arc::clone(listeners), record.clone()).report(None, happening));
     record
+}
+
+/// Tells whoever watches of an event that asks for no task here, as the original does.
+fn seen(listeners: &Listeners, event: &ChaincodeEvent, task: Task, proposal: String) {
+    let progress = Progress {
+        organization: listeners.organization.clone(),
+        proposal,
+        task,
+        peer: None,
+        happening: Happening::EventSeen { event: text::bounded(&event.name, 120) },
+    };
+    progress.log();
+    listeners.reporter.report(&progress);
 }
 
 fn nothing(event: &ChaincodeEvent, proposal: &str) {

@@ -186,6 +186,11 @@ pub enum Happening {
         /// The event's name.
         event: String,
     },
+    /// An event came that asks this organization for no task of its own.
+    EventSeen {
+        /// The event's name.
+        event: String,
+    },
     /// The task is taken up again without an event, after a start.
     Resumed,
     /// A step begins.
@@ -266,6 +271,7 @@ impl Progress {
         let peer = self.peer.as_deref();
         match &self.happening {
             Happening::EventReceived { event } => tracing::info!(event, "event received"),
+            Happening::EventSeen { event } => tracing::debug!(event, "event seen"),
             Happening::Resumed => tracing::info!("taking up an unfinished task"),
             Happening::Started(step) => tracing::debug!(%step, peer, "step started"),
             Happening::Advanced { step, detail } => tracing::info!(%step, detail, "step is under way"),

@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::bootstrap;
 use super::config::{Problem, Settings, SettingsError};
 use super::daemon::{AgentError, Bells};
 use super::holds::Holds;
 use super::http::{About, Guard, Health, Ledger, Service, Watched};
 use super::journal::Journal;
+use super::leadership;
 use super::metrics::Metrics;
 use super::notifier::Notifier;
 use super::progress::Reporter;
@@ -38,6 +40,8 @@ pub(super) struct Subject<'a> {
     pub(super) journal: &'a Journal,
     pub(super) holds: &'a Holds,
     pub(super) bells: &'a Arc<Bells>,
+    pub(super) leader: watch::Receiver<leadership::Standing>,
+    pub(super) standing: watch::Receiver<bootstrap::Standing>,
 }
 
 impl Watchers {
@@ -59,9 +63,9 @@ impl Watchers {
     }
 
     /// Starts them, until `workers` are cancelled, and gives those who want to hear of progress.
-    pub(super) fn start(self, subject: &Subject<'_>, workers: &Workers) -> Vec<Arc<dyn Reporter>> {
+    pub(super) fn start(self, subject: Subject<'_>, workers: &Workers) -> Vec<Arc<dyn Reporter>> {
         let Self { service, guard, notifier, metrics } = self;
-        let Subject { settings, client, health, journal, holds, bells } = *subject;
+        let Subject { settings, client, health, journal, holds, bells, leader, standing } = subject;
         let channel = client.channel(settings.ops_channel.clone());
         let chaincodes = ChaincodeOps::new(channel.clone(), settings.chaincode_ops.clone());
         let channels = ChannelOps::new(channel, settings.channel_ops.clone());
@@ -74,6 +78,8 @@ impl Watchers {
             holds: holds.clone(),
             bells: Arc::clone(bells),
             seen: survey.seen(),
+            leader,
+            standing,
             ledger: Ledger::new(chaincodes, channels),
             about: Arc::new(About::of(settings)),
         };

@@ -3,6 +3,7 @@
 //! A module of its own because these packages come from no proposal: from Go sources on disk, where the original has
 //! them, or they only say where the server of our own contracts is. All own peers get the same package.
 
+use std::io;
 use std::sync::Arc;
 
 use crate::agent::config::{ContractServer, Deployment, Settings, Way};
@@ -46,6 +47,14 @@ pub(super) enum ContractError {
         contract: ChaincodeName,
         /// Why not.
         source: PackageError,
+    },
+    /// What peers are to trust cannot be read.
+    #[error("{file} (OPSSC_SERVER_TLS_CA, OPSSC_SERVER_TLS_CERT) cannot be read")]
+    Authorities {
+        /// The file.
+        file: String,
+        /// Why not.
+        source: io::Error,
     },
     /// A name that follows from another one breaks a rule.
     #[error(transparent)]
@@ -100,8 +109,13 @@ impl Contracts {
             Way::Off => Err(ContractError::Off { contract }),
             Way::Service => {
                 let address = self.server(&contract).address.clone().unwrap_or_default();
-                ccaas::package(&label, &Connection::plain(address))
-                    .map_err(|source| ContractError::Service { contract, source })
+                let mut connection = Connection::plain(address);
+                if let Some(path) = self.deployment.tls.trusted() {
+                    let unreadable = |source| ContractError::Authorities { file: path.display().to_string(), source };
+                    connection.root_cert = std::fs::read_to_string(path).map_err(unreadable)?;
+                    connection.tls_required = true;
+                }
+                ccaas::package(&label, &connection).map_err(|source| ContractError::Service { contract, source })
             }
             Way::Sources => {
                 let tree = DirectoryTree::new(&self.deployment.sources);

@@ -38,8 +38,6 @@ use missing::{Missing, missing};
 use observe::Observer;
 pub(super) use servers::ContractServers;
 
-/// How long it rests when nothing is missing.
-const PERIOD: Duration = Duration::from_mins(10);
 /// How often it looks when it was woken, and how soon again: the peer that is asked may be behind the one that told.
 const LOOKS: u32 = 4;
 const SOON: Duration = Duration::from_secs(5);
@@ -65,6 +63,8 @@ pub(super) struct Bootstrap {
     actor: Actor,
     bells: Arc<Bells>,
     standing: Arc<watch::Sender<Standing>>,
+    /// How long it rests when nothing is missing.
+    period: Duration,
     stop: CancellationToken,
 }
 
@@ -78,16 +78,17 @@ pub(super) struct Parts {
     pub(super) bells: Arc<Bells>,
     pub(super) standing: Arc<watch::Sender<Standing>>,
     pub(super) hook: Arc<dyn Hook>,
+    pub(super) period: Duration,
     pub(super) stop: CancellationToken,
 }
 
 impl Bootstrap {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { client, channels, chaincodes, contracts, catch_up, bells, standing, hook, stop } = parts;
+        let Parts { client, channels, chaincodes, contracts, catch_up, bells, standing, hook, period, stop } = parts;
         let ops_channel = channels.channel().name().clone();
         let observer = Observer { client: client.clone(), channels, chaincodes, contracts: contracts.clone() };
         let actor = Actor { client, ops_channel, contracts, catch_up, bells: Arc::clone(&bells), hook };
-        Self { observer, actor, bells, standing, stop }
+        Self { observer, actor, bells, standing, period, stop }
     }
 
     /// Looks, acts, rests, until told to stop.
@@ -100,7 +101,7 @@ impl Bootstrap {
             let rest = if found.missing.is_empty() {
                 waits = schedule();
                 looks = looks.saturating_sub(1);
-                if looks > 0 { SOON } else { PERIOD }
+                if looks > 0 { SOON } else { self.period }
             } else {
                 let wait = waits.next().unwrap_or(LONGEST_WAIT);
                 tracing::warn!(missing = found.missing.join("; "), again_in = ?wait, "own peers are not where they belong yet");

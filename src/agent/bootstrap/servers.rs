@@ -5,13 +5,17 @@
 //! anew when that changes. A port that is taken is tried again; nothing else of the agent waits for it.
 
 use std::convert::Infallible;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
 use super::contracts::Contracts;
 use super::text;
 use crate::agent::daemon::Bells;
-use crate::chaincode::shim::{Config, Server};
+use crate::chaincode::shim::{Config, Server, Tls};
 use crate::client::Channel;
 use crate::fabric::names::{ChaincodeName, PackageId};
 use crate::runtime::Workers;
@@ -31,6 +35,8 @@ pub(in crate::agent) struct ContractServers {
 /// A server that runs.
 struct Serving {
     package: PackageId,
+    /// By which another certificate is told from this one.
+    shown: Option<[u8; 32]>,
     workers: Workers,
 }
 
@@ -89,8 +95,10 @@ impl ContractServers {
         let sequence = committed.ok_or("it is not committed")?.definition.sequence;
         let approved = lifecycle.query_approved(name, Some(sequence)).await.map_err(|error| text::chain(&error))?;
         let package = approved.and_then(|it| it.package_id).ok_or("the organization has approved no package of it")?;
+        let (tls, shown) = self.tls().await?;
         if let Some(server) = serving
             && server.package == package
+            && server.shown == shown
             && !server.workers.token().is_cancelled()
         {
             return Ok(());
@@ -100,7 +108,8 @@ impl ContractServers {
             let _ = old.workers.finished().await;
         }
         let Some(address) = self.contracts.server(name).listen else { return Ok(()) };
-        let config = Config::new(address, package.as_str());
+        let mut config = Config::new(address, package.as_str());
+        config.tls = tls;
         let server = Server::bind(config, self.contracts.contract(name)).await.map_err(|error| text::chain(&error))?;
         tracing::info!(chaincode = %name, address = %server.local_address(), package = %package, "serving contract");
         let branch = workers.child();
@@ -112,7 +121,19 @@ impl ContractServers {
             own.cancel();
             Ok::<(), Infallible>(())
         });
-        *serving = Some(Serving { package, workers: branch });
+        *serving = Some(Serving { package, shown, workers: branch });
         Ok(())
+    }
+
+    /// What the servers show, read each time as it may have been renewed; and a digest of it.
+    async fn tls(&self) -> Result<(Option<Tls>, Option<[u8; 32]>), String> {
+        let Some((cert, key)) = self.contracts.deployment.tls.server.clone() else { return Ok((None, None)) };
+        let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+        crate::runtime::blocking(move || {
+            let (cert, key) = (read(&cert)?, Zeroizing::new(read(&key)?));
+            let digest = Sha256::new().chain_update(&cert).chain_update(&*key).finalize();
+            Ok((Some(Tls::new(cert, key.to_vec())), Some(digest.into())))
+        })
+        .await
     }
 }

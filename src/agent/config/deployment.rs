@@ -3,7 +3,7 @@
 //! A module of its own because they belong together: which of them are needed depends on the way that was chosen.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::variables::{self, Variables};
 use crate::opssc::contracts::Mode;
@@ -13,6 +13,9 @@ const CHANNEL_ADDRESS: &str = "CH_OPS_SERVER_ADDRESS";
 const CHANNEL_LISTEN: &str = "CH_OPS_SERVER_LISTEN";
 const CHAINCODE_ADDRESS: &str = "CC_OPS_SERVER_ADDRESS";
 const CHAINCODE_LISTEN: &str = "CC_OPS_SERVER_LISTEN";
+const TLS_CERT: &str = "OPSSC_SERVER_TLS_CERT";
+const TLS_KEY: &str = "OPSSC_SERVER_TLS_KEY";
+const TLS_CA: &str = "OPSSC_SERVER_TLS_CA";
 
 /// How the OpsSC contracts are deployed on own peers where the organization has not approved them yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,6 +38,32 @@ pub struct ContractServer {
     pub listen: Option<SocketAddr>,
 }
 
+/// TLS between the own peers and the servers of the contracts. Files, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContractTls {
+    /// `OPSSC_SERVER_TLS_CERT` and `OPSSC_SERVER_TLS_KEY`: what the servers in the agent show.
+    pub server: Option<(PathBuf, PathBuf)>,
+    /// `OPSSC_SERVER_TLS_CA`: the authorities of that certificate, or of that of servers elsewhere.
+    pub authorities: Option<PathBuf>,
+}
+
+impl ContractTls {
+    /// What peers are told to trust; `None` where they are to speak without TLS.
+    pub fn trusted(&self) -> Option<&Path> {
+        // A certificate without authorities stands for itself.
+        self.authorities.as_deref().or(self.server.as_ref().map(|(certificate, _)| certificate.as_path()))
+    }
+
+    fn read(read: &mut Variables<'_>) -> Self {
+        let (cert, key) = (read.optional_path(TLS_CERT), read.optional_path(TLS_KEY));
+        if cert.is_some() != key.is_some() {
+            let (absent, given) = if cert.is_some() { (TLS_KEY, TLS_CERT) } else { (TLS_CERT, TLS_KEY) };
+            read.problem(absent, format!("it is not set, but {given} is"), "set both or none");
+        }
+        Self { server: cert.zip(key), authorities: read.optional_path(TLS_CA) }
+    }
+}
+
 /// How the OpsSC contracts come to the own peers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Deployment {
@@ -46,6 +75,8 @@ pub struct Deployment {
     pub channel_ops: ContractServer,
     /// The server of `chaincode-ops`.
     pub chaincode_ops: ContractServer,
+    /// `OPSSC_SERVER_TLS_*`.
+    pub tls: ContractTls,
     /// `OPSSC_CONTRACT`: how the contracts behave that the agent serves.
     pub mode: Mode,
 }
@@ -72,6 +103,14 @@ impl Deployment {
             let what = "both contracts have the same address";
             read.problem(CHAINCODE_ADDRESS, what, "give each contract's server a port of its own");
         }
+        let tls = ContractTls::read(read);
+        if tls.server.is_none() && tls.authorities.is_some() {
+            let listening = [(CHANNEL_LISTEN, &channel_ops), (CHAINCODE_LISTEN, &chaincode_ops)];
+            if let Some((variable, _)) = listening.into_iter().find(|(_, server)| server.listen.is_some()) {
+                let what = format!("it is not set, but {TLS_CA} and {variable} are");
+                read.problem(TLS_CERT, what, "name what the agent's servers are to show, or take the other away");
+            }
+        }
         let mode = read
             .parsed(
                 "OPSSC_CONTRACT",
@@ -85,6 +124,7 @@ impl Deployment {
             sources: read.path("GOPATH", "/opt/go").join("src"),
             channel_ops,
             chaincode_ops,
+            tls,
             mode,
         }
     }
@@ -122,6 +162,20 @@ mod tests {
         let default = read(&[]).unwrap();
         assert_eq!((default.way, default.sources.to_str().unwrap()), (Way::Sources, "/opt/go/src"));
         assert_eq!(read(&[("GOPATH", "/srv/go")]).unwrap().sources.to_str().unwrap(), "/srv/go/src");
+    }
+
+    #[test]
+    fn peers_trust_the_authorities_or_the_certificate_itself() {
+        assert_eq!(read(&[]).unwrap().tls.trusted(), None);
+        let pair = [(TLS_CERT, "/tls/cert.pem"), (TLS_KEY, "/tls/key.pem")];
+        assert_eq!(read(&pair).unwrap().tls.trusted(), Some(Path::new("/tls/cert.pem")));
+        let with_authority = [&pair[..], &[(TLS_CA, "/tls/ca.pem")]].concat();
+        assert_eq!(read(&with_authority).unwrap().tls.trusted(), Some(Path::new("/tls/ca.pem")));
+        // Servers elsewhere show their own.
+        assert_eq!(read(&[(TLS_CA, "/tls/ca.pem")]).unwrap().tls.trusted(), Some(Path::new("/tls/ca.pem")));
+        for wrong in [&pair[..1], &pair[1..], &[(TLS_CA, "/tls/ca.pem"), (CHAINCODE_LISTEN, "127.0.0.1:1")]] {
+            assert!(read(wrong).unwrap_err().contains("OPSSC_SERVER_TLS_"), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::fabric::names::{ChaincodeName, ChannelName, MspId};
 use crate::fabric::policy::DefinitionEncoding;
 
 pub use collector::{Collector, Sampler};
-pub use deployment::{ContractServer, Deployment, Way};
+pub use deployment::{ContractServer, ContractTls, Deployment, Way};
 pub use orderers::OrdererAdministration;
 pub use replicas::{KubernetesLease, Replicas};
 pub use sources::{Limits, Sources};

@@ -16,6 +16,8 @@ pub struct Tasks {
     pub history: usize,
     /// `RECONCILE_PERIOD` (ours): how often the ledger is looked through for what is due.
     pub reconcile_period: Duration,
+    /// `BOOTSTRAP_PERIOD` (ours): how often the own peers are looked at while nothing is known to be missing.
+    pub bootstrap_period: Duration,
     /// `EXECUTOR_TIMEOUT` (ours): how long the organization that was asked to finish a proposal may be away before the
     /// next one steps in.
     pub executor_timeout: Duration,
@@ -30,6 +32,7 @@ impl Default for Tasks {
             step_timeout: Duration::from_mins(5),
             history: 1000,
             reconcile_period: Duration::from_mins(5),
+            bootstrap_period: Duration::from_mins(10),
             executor_timeout: Duration::from_mins(2),
             shutdown_timeout: Duration::from_secs(30),
         }
@@ -47,9 +50,10 @@ impl Tasks {
         let mut time = |name, default, otherwise| {
             read.parsed(name, default, "use a time such as 30s or 5m", variables::duration).unwrap_or(otherwise)
         };
-        let (step_timeout, reconcile_period, executor_timeout, shutdown_timeout) = (
+        let (step_timeout, reconcile_period, bootstrap_period, executor_timeout, shutdown_timeout) = (
             time("TASK_STEP_TIMEOUT", "5m", known.step_timeout),
             time("RECONCILE_PERIOD", "5m", known.reconcile_period),
+            time("BOOTSTRAP_PERIOD", "10m", known.bootstrap_period),
             time("EXECUTOR_TIMEOUT", "2m", known.executor_timeout),
             time("SHUTDOWN_TIMEOUT", "30s", known.shutdown_timeout),
         );
@@ -61,6 +65,7 @@ impl Tasks {
             history: number("TASK_HISTORY", "1000", 100_000, known.history),
             step_timeout,
             reconcile_period,
+            bootstrap_period,
             executor_timeout,
             shutdown_timeout,
         }

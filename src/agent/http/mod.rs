@@ -29,12 +29,14 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
+use super::bootstrap;
 use super::config::{Problem, Watching};
 use super::daemon::Bells;
 use super::holds::Holds;
 use super::journal::Journal;
+use super::leadership;
 use super::metrics::{Metrics, Position, Readings};
 use super::survey::Seen;
 use crate::fabric::names::ChaincodeName;
@@ -65,6 +67,10 @@ pub(super) struct Watched {
     pub(super) holds: Holds,
     pub(super) bells: Arc<Bells>,
     pub(super) seen: Seen,
+    /// Which replica acts.
+    pub(super) leader: watch::Receiver<leadership::Standing>,
+    /// Whether own peers are where they belong.
+    pub(super) standing: watch::Receiver<bootstrap::Standing>,
     pub(super) ledger: Ledger,
     pub(super) about: Arc<About>,
 }

@@ -22,6 +22,9 @@ pub(super) struct Status {
     now_ms: u64,
     healthy: bool,
     standby: bool,
+    replica: Replica,
+    /// What own peers lack, as it was found last by the replica that leads.
+    bootstrap: Bootstrap,
     components: Vec<Component>,
     checkpoints: Vec<Checkpoint>,
     /// How many tasks are in which state.
@@ -38,6 +41,27 @@ struct Checkpoint {
     block: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     lag: Option<u64>,
+}
+
+/// Which of the organization's replicas acts.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Replica {
+    /// Whether it is this one.
+    leads: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<String>,
+    /// Why the record of who leads is of no use at present.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Bootstrap {
+    looked: bool,
+    missing: Vec<String>,
+    notes: Vec<String>,
 }
 
 /// What is held.
@@ -62,11 +86,14 @@ pub(super) async fn status(State(panel): State<Panel>) -> Json<Status> {
         *tasks.entry(record.state.as_str()).or_default() += 1;
     }
     let positions = panel.positions().into_iter();
+    let (leader, standing) = (panel.leader.borrow().clone(), panel.standing.borrow().clone());
     Json(Status {
         about: Arc::clone(&panel.about),
         now_ms: now_ms(),
         healthy: panel.health.is_good(),
         standby: panel.health.stands_by(),
+        replica: Replica { leads: leader.leads, holder: leader.holder, trouble: leader.trouble },
+        bootstrap: Bootstrap { looked: standing.looked, missing: standing.missing, notes: standing.notes },
         components: ready::components(&panel),
         checkpoints: positions
             .map(|position| Checkpoint { lag: position.lag(), block: position.checkpoint, contract: position.contract })

@@ -36,6 +36,8 @@ fn watched(folder: &Path) -> Watched {
         holds: Holds::load(folder.join("holds.json")),
         bells: Arc::default(),
         seen: tokio::sync::watch::channel(None).1,
+        leader: crate::agent::leadership::Leadership::new(&settings.replicas).standing(),
+        standing: tokio::sync::watch::Sender::default().subscribe(),
         ledger,
         about: Arc::new(About::of(&settings)),
     }

@@ -163,7 +163,7 @@ impl Reporter for Metrics {
                     self.step_times[step].add(*elapsed);
                 }
             }
-            Happening::Resumed | Happening::Started(_) | Happening::Advanced { .. } => {}
+            Happening::EventSeen { .. } | Happening::Resumed | Happening::Started(_) | Happening::Advanced { .. } => {}
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn text(progress: &Progress) -> Option<String> {
     let id = progress.proposal.as_str();
     let mut event_name = None;
     let (kind, message) = match &progress.happening {
-        Happening::EventReceived { event } => {
+        Happening::EventReceived { event } | Happening::EventSeen { event } => {
             let name = event.split_once('.').map_or(event.as_str(), |(name, _)| name);
             event_name = Some(name);
             ("event", received(name, id))
@@ -111,6 +111,12 @@ mod tests {
             Task::Deploy,
             Happening::EventReceived { event: "deployEvent.p-1".to_owned() },
             r#"{"type":"event","eventName":"deployEvent","org":"Org1MSP","message":"[EVENT] Receive deploy event (ID: p-1)","proposalID":"p-1"}"#,
+        );
+        // Those that ask others for something are told as well.
+        check(
+            Task::UpdateChannel,
+            Happening::EventSeen { event: "updateConfigEvent.p-1".to_owned() },
+            r#"{"type":"event","eventName":"updateConfigEvent","org":"Org1MSP","message":"[EVENT] Receive updateConfigEvent","proposalID":"p-1"}"#,
         );
         check(
             prepare,

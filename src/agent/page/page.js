@@ -127,7 +127,7 @@ function node(view, role) {
 }
 
 function draw() {
-  const { network, components, holds, checkpoints } = status;
+  const { network, components, holds, checkpoints, replica, bootstrap } = status;
   document.title = `${shown(status.organization)} · OpsSC agent`;
   byId("organization").textContent = shown(status.organization);
   byId("about").textContent = shown(`agent ${status.version} on ${status.opsChannel}, up for ${lasted(status.startedMs, status.nowMs)}`);
@@ -136,7 +136,10 @@ function draw() {
     : paused ? ["wait", "paused"] : components.some((part) => !part.ready) ? ["wait", "needs attention"] : ["good", "healthy"];
   byId("state").className = `badge ${classes}`;
   byId("state").textContent = words;
+  const holder = replica.leads || !replica.holder ? "" : `${replica.holder} leads`;
   byId("parts").replaceChildren(
+    el("li", "", chip(replica.leads ? "good" : "wait", replica.leads ? "leads" : "stands by"),
+      text([holder, replica.trouble].filter(Boolean).join(", "), "quiet")),
     ...components.map((part) => el("li", "", chip(part.ready ? (part.detail ? "wait" : "good") : "bad", part.name),
       part.detail ? text(part.detail, "quiet") : null)),
     ...checkpoints.map((at) => el("li", "", chip("", `${at.contract} at block ${at.block}`),
@@ -160,6 +163,8 @@ function draw() {
   byId("nodes").replaceChildren(
     el("div", "grid", network.peers.map((peer) => node(peer, "peer")),
       network.orderers.map((orderer) => node(orderer, "orderer")), certificates),
+    ...bootstrap.missing.map((what) => el("p", "text waiting", `missing: ${what}`)),
+    ...bootstrap.notes.map((note) => el("p", "text quiet", note)),
     ...network.remarks.map((remark) => el("p", "text waiting", remark)));
   byId("updated").textContent = `The network was looked at ${ago(network.takenMs)}.`;
 }

@@ -72,7 +72,11 @@ impl Reporter for Screen {
             Happening::Refused { step, error } => self.line(who, &format!("{step}: refused"), node, error),
             Happening::PackagesDiffer { packages } => self.line(who, "warns: packages differ", "", packages),
             Happening::Advanced { step, detail } => self.line(who, step.as_str(), node, detail),
-            Happening::Resumed | Happening::Started(_) | Happening::Fetched { .. } | Happening::Ended { .. } => {}
+            Happening::EventSeen { .. }
+            | Happening::Resumed
+            | Happening::Started(_)
+            | Happening::Fetched { .. }
+            | Happening::Ended { .. } => {}
         }
     }
 }

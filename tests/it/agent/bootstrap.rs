@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
 
 use opssc::agent::config::Settings;
 use opssc::agent::progress::Task::CatchUp;
@@ -13,6 +14,7 @@ use opssc::opssc::calls::ChannelOps;
 use opssc::opssc::chaincode_ops::{Status, TaskStatus, TaskStatusUpdate};
 
 use super::doomed::Point::{After, Before, Bootstrap};
+use super::tls;
 use super::world::{Running, World, mychannel, proposal, within};
 
 /// The third organization, whose peers are in no channel.
@@ -94,7 +96,15 @@ async fn heights(world: &World) -> [Option<u64>; 2] {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_organization_is_brought_in_and_catches_up() {
     let world = world().await;
-    let settings = service();
+    // Its peers speak TLS with the contracts.
+    let tls = tls::files(world.folder.path());
+    let mut settings = service();
+    let text = |path: PathBuf| path.into_os_string().into_string().expect("a path in UTF-8");
+    settings.extend([
+        ("OPSSC_SERVER_TLS_CERT", text(tls.certificate)),
+        ("OPSSC_SERVER_TLS_KEY", text(tls.key)),
+        ("OPSSC_SERVER_TLS_CA", text(tls.authority)),
+    ]);
     let mut agent = new_agent(&world, &settings).await;
     // It belongs to the ops channel only, so far.
     agent.until_standing("the ops channel", |standing| standing.missing.is_empty()).await;
