@@ -26,6 +26,7 @@ pub(super) enum DevnetCommand {
 
 /// What network to run.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "they are switches, and each is a flag of its own")]
 pub(super) struct Up {
     /// The folder for certificates, MSP folders, connection profiles, and everything that happens: a network that was
     /// stopped, or killed, goes on from there
@@ -44,6 +45,9 @@ pub(super) struct Up {
     /// in, not by orderers that join
     #[arg(long, value_name = "NAME")]
     system_channel: Option<String>,
+    /// Have at least four orderers, which agree by BFT as those of Fabric 3 can
+    #[arg(long, conflicts_with = "system_channel")]
+    bft: bool,
     /// The first of the ports; without it, the system chooses them
     #[arg(long, value_name = "PORT")]
     base_port: Option<u16>,
@@ -72,7 +76,8 @@ pub(super) fn run(command: DevnetCommand) -> anyhow::Result<Exit> {
         .anew(up.fresh)
         .batch_timeout(Duration::from_millis(up.batch_timeout))
         .base_port(up.base_port)
-        .mutual_tls(up.mtls);
+        .mutual_tls(up.mtls)
+        .bft(up.bft);
     if let Some(orgs) = up.orgs {
         builder = builder.organizations(orgs);
     }

@@ -14,7 +14,7 @@ use prost::Message as _;
 
 use crate::fabric::config::edit::build::{ADMINS, capabilities, group, set};
 use crate::fabric::config::edit::profile::CreateChannelProfile;
-use crate::fabric::config::edit::{EditError, create_channel, put_anchor_peers, put_endpoints};
+use crate::fabric::config::edit::{EditError, create_channel, put_anchor_peers, put_endpoints, set_block_validation};
 use crate::fabric::config::tree::{Config, ConfigGroup, ConfigPolicy, ConfigUpdate, ConfigValue, Policy};
 use crate::fabric::config::{BatchLimits, genesis};
 use crate::fabric::identity::{MspFolder, Role};
@@ -41,6 +41,7 @@ pub(crate) struct Member {
 pub(crate) struct Orderer {
     pub(crate) host: String,
     pub(crate) port: u16,
+    pub(crate) certificate_pem: String,
     pub(crate) tls_certificate_pem: String,
 }
 
@@ -48,6 +49,39 @@ pub(crate) struct Orderer {
 pub(crate) fn block(channel: &ChannelName, members: &[Member], batch: &BatchLimits, nonce: Nonce) -> Block {
     let config = Config { channel_group: Some(channel_group(members, batch)), ..Config::default() };
     genesis::block(channel, &config, nonce, SystemTime::now().into())
+}
+
+/// The first block of a `channel` whose orderers agree by BFT.
+pub(crate) fn bft_block(channel: &ChannelName, members: &[Member], batch: &BatchLimits, nonce: Nonce) -> Block {
+    let mut root = channel_group(members, batch);
+    set(&mut root, "Capabilities", capabilities(["V3_0"]));
+    let orderers = root.groups.entry("Orderer".to_owned()).or_default();
+    let consenters = bft_consenters(members);
+    let kind = orderer::ConsensusType {
+        r#type: "BFT".to_owned(),
+        metadata: genesis::bft_defaults().encode_to_vec().into(),
+        ..orderer::ConsensusType::default()
+    };
+    set(orderers, "ConsensusType", kind.encode_to_vec());
+    set(orderers, "Orderers", common::Orderers { consenter_mapping: consenters.clone() }.encode_to_vec());
+    set_block_validation(orderers, &consenters);
+    let config = Config { channel_group: Some(root), ..Config::default() };
+    genesis::block(channel, &config, nonce, SystemTime::now().into())
+}
+
+/// All orderers, numbered from 1.
+fn bft_consenters(members: &[Member]) -> Vec<common::Consenter> {
+    let orderers = members.iter().flat_map(|member| member.orderers.iter().map(move |orderer| (member, orderer)));
+    let consenter = |(id, (member, orderer)): (u32, (&Member, &Orderer))| common::Consenter {
+        id,
+        host: orderer.host.clone(),
+        port: u32::from(orderer.port),
+        msp_id: member.msp_id.to_string(),
+        identity: orderer.certificate_pem.clone().into(),
+        client_tls_cert: orderer.tls_certificate_pem.clone().into(),
+        server_tls_cert: orderer.tls_certificate_pem.clone().into(),
+    };
+    (1..).zip(orderers).map(consenter).collect()
 }
 
 /// The name of the consortium of all organizations, where there is a system channel.

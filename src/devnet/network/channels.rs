@@ -36,7 +36,8 @@ impl Devnet {
     }
 
     fn new_block(&self, channel: &ChannelName) -> Block {
-        genesis::block(channel, &self.origin.members, &self.origin.batch, start::nonce())
+        let make = if self.origin.bft { genesis::bft_block } else { genesis::block };
+        make(channel, &self.origin.members, &self.origin.batch, start::nonce())
     }
 
     fn write_first(&self, channel: &ChannelName, block: &Block) -> Result<PathBuf, DevnetError> {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::made::MadeOrganization;
 use super::start::MARKER;
-use super::{NodeAddress, Organization};
+use super::{Devnet, NodeAddress};
 use crate::devnet::error::DevnetError;
 use crate::devnet::files::{self, FileError};
 use crate::devnet::profile::{self, CommandLine, Profile, ProfileNode};
@@ -55,15 +55,8 @@ pub(super) fn write_profiles(folder: &Path, made: &[MadeOrganization], mutual_tl
     Ok(())
 }
 
-/// Describes the network for scripts, and marks the folder as ours.
-pub(super) fn write_marker(
-    folder: &Path,
-    ops_channel: &ChannelName,
-    channels: &[ChannelName],
-    system_channel: Option<&ChannelName>,
-    organizations: &[Organization],
-    is_kept: bool,
-) -> Result<(), DevnetError> {
+/// Describes the network, with these application channels, for scripts, and marks the folder as ours.
+pub(super) fn write_marker(network: &Devnet, channels: &[ChannelName]) -> Result<(), DevnetError> {
     let node = |node: &NodeAddress| {
         let NodeAddress { name, fqdn, address, admin } = node;
         let mut described = serde_json::json!({ "name": name, "fqdn": fqdn, "address": address });
@@ -73,7 +66,8 @@ pub(super) fn write_marker(
         described
     };
     let shown = |path: &PathBuf| path.display().to_string();
-    let organizations: Vec<_> = organizations
+    let organizations: Vec<_> = network
+        .organizations
         .iter()
         .map(|organization| {
             serde_json::json!({
@@ -95,16 +89,17 @@ pub(super) fn write_marker(
             })
         })
         .collect();
-    let network = serde_json::json!({
-        "ops_channel": ops_channel.as_str(),
+    let described = serde_json::json!({
+        "ops_channel": network.ops_channel.as_str(),
         "channels": channels.iter().map(ChannelName::as_str).collect::<Vec<_>>(),
-        "system_channel": system_channel.map(ChannelName::as_str),
+        "system_channel": network.system_channel.as_ref().map(ChannelName::as_str),
+        "bft": network.origin.bft,
         "orgs": organizations,
-        "kept": is_kept,
+        "kept": network.origin.is_kept,
     });
     // As a whole: an earlier run's description stays until this one's is there.
-    let path = folder.join(MARKER);
-    let text = format!("{network:#}\n");
+    let path = network.folder.join(MARKER);
+    let text = format!("{described:#}\n");
     replace_file_blocking(&path, text.as_bytes()).map_err(|source| FileError::new(&path, source))?;
     Ok(())
 }
@@ -116,6 +111,8 @@ pub(super) struct Kept {
     channels: Vec<String>,
     #[serde(default)]
     system_channel: Option<String>,
+    #[serde(default)]
+    bft: bool,
     orgs: Vec<KeptOrganization>,
     #[serde(rename = "kept")]
     resumable: bool,
@@ -172,10 +169,20 @@ impl Kept {
         port(peers.and_then(|peers| peers.get(usize::from(peer))).map(|peer| peer.address.as_str()))
     }
 
-    /// The ports that an organization's orderer had, for its services and its administrators.
-    pub(super) fn orderer_ports(&self, organization: u16) -> (u16, u16) {
+    /// Whether its orderers agree by BFT.
+    pub(super) fn is_bft(&self) -> bool {
+        self.bft
+    }
+
+    /// How many orderers each of them has.
+    pub(super) fn orderers(&self) -> u16 {
+        self.orgs.first().map_or(1, |organization| u16::try_from(organization.orderers.len()).unwrap_or(u16::MAX))
+    }
+
+    /// The ports that an orderer had, for its services and its administrators.
+    pub(super) fn orderer_ports(&self, organization: u16, orderer: u16) -> (u16, u16) {
         let orderers = self.orgs.get(usize::from(organization)).map(|organization| &organization.orderers);
-        let orderer = orderers.and_then(|orderers| orderers.first());
+        let orderer = orderers.and_then(|orderers| orderers.get(usize::from(orderer)));
         let admin = orderer.and_then(|orderer| orderer.admin.as_deref());
         (port(orderer.map(|orderer| orderer.address.as_str())), port(admin))
     }

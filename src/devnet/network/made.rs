@@ -53,11 +53,13 @@ pub(super) async fn organization(plan: &Plan, folder: &Path, index: u16) -> Resu
         let port = kept.map_or(plan.builder.peer_port(index, peer), |kept| kept.peer_port(index, peer));
         peers.push(make_node(&crypto, NodeKind::Peer, &host, number, port, None).await?);
     }
-    let (port, admin_port) = match kept {
-        None => (plan.builder.orderer_port(index), plan.builder.orderer_admin_port(index)),
-        Some(kept) => kept.orderer_ports(index),
-    };
-    let orderers = vec![make_node(&crypto, NodeKind::Orderer, "orderer0", number, port, Some(admin_port)).await?];
+    let mut orderers = Vec::new();
+    for orderer in 0..plan.orderers {
+        let host = format!("orderer{orderer}");
+        let (port, admin_port) =
+            kept.map_or(plan.builder.orderer_ports(index, orderer), |kept| kept.orderer_ports(index, orderer));
+        orderers.push(make_node(&crypto, NodeKind::Orderer, &host, number, port, Some(admin_port)).await?);
+    }
 
     let msp = MspFolder::load(&msp_id, &crypto.msp_folder())
         .map_err(|source| DevnetError::Msp { organization: name.clone(), source })?;
@@ -70,6 +72,7 @@ pub(super) async fn organization(plan: &Plan, folder: &Path, index: u16) -> Resu
             .map(|made| genesis::Orderer {
                 host: "127.0.0.1".to_owned(),
                 port: made.port,
+                certificate_pem: made.crypto.certificate_pem.clone(),
                 tls_certificate_pem: made.crypto.tls_certificate_pem.clone(),
             })
             .collect(),

@@ -105,6 +105,8 @@ struct Origin {
     members: Vec<Member>,
     batch: BatchLimits,
     is_kept: bool,
+    /// Whether their orderers agree by BFT.
+    bft: bool,
     /// The organizations whose peers join by themselves.
     unjoined: BTreeSet<MspId>,
 }
@@ -149,9 +151,7 @@ impl Devnet {
     }
 
     fn describe(&self) -> Result<(), DevnetError> {
-        let (channels, is_kept) = (self.channels(), self.origin.is_kept);
-        let system_channel = self.system_channel.as_ref();
-        describe::write_marker(&self.folder, &self.ops_channel, &channels, system_channel, &self.organizations, is_kept)
+        describe::write_marker(self, &self.channels())
     }
 
     /// The organizations whose peers are in the channels from the start.

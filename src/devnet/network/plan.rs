@@ -18,6 +18,7 @@ const MAX_ORGANIZATIONS: u16 = 50;
 const MAX_PEERS: u16 = 8;
 
 /// Describes an embedded network, then [`start`](Builder::start)s it.
+#[allow(clippy::struct_excessive_bools, reason = "they are switches that have nothing to do with each other")]
 pub struct Builder {
     pub(super) folder: PathBuf,
     /// `None`: as many as were kept, else two.
@@ -35,6 +36,7 @@ pub struct Builder {
     pub(super) mutual_tls: bool,
     pub(super) unjoined: BTreeSet<u16>,
     pub(super) system_channel: Option<ChannelName>,
+    pub(super) bft: bool,
 }
 
 impl std::fmt::Debug for Builder {
@@ -65,6 +67,7 @@ impl Builder {
             mutual_tls: false,
             unjoined: BTreeSet::new(),
             system_channel: None,
+            bft: false,
         }
     }
 
@@ -117,9 +120,9 @@ impl Builder {
         self
     }
 
-    /// The first port: organization `i` (from 0) has its orderer at `base + 100 i`, the
-    /// orderer's administration at `base + 100 i + 1`, and peer `j` at `base + 100 i + 10 +
-    /// 10 j`. `None`, which is the default, lets the system choose.
+    /// The first port: organization `i` (from 0) has its orderer `j` at `base + 100 i + 2 j`, the
+    /// orderer's administration one after it, and peer `j` at `base + 100 i + 10 + 10 j`.
+    /// `None`, which is the default, lets the system choose.
     #[must_use]
     pub fn base_port(mut self, port: Option<u16>) -> Self {
         self.base_port = port;
@@ -166,6 +169,15 @@ impl Builder {
         self
     }
 
+    /// Makes channels whose orderers agree by BFT, as Fabric 3 has it: blocks carry the signatures of a quorum, and the
+    /// policy for blocks has to follow the list of consenters. There are at least four orderers then, as many in each
+    /// organization: all of them are consenters.
+    #[must_use]
+    pub fn bft(mut self, on: bool) -> Self {
+        self.bft = on;
+        self
+    }
+
     /// Makes the network and starts all its nodes, which have joined all channels then.
     ///
     /// Cancel safety: dropped before its end, nothing runs; files may have been written.
@@ -192,6 +204,9 @@ impl Builder {
         if self.base_port.is_some_and(|base| base == 0 || base.checked_add(ports).is_none()) {
             return wrong("the ports do not fit");
         }
+        if self.bft && self.system_channel.is_some() {
+            return wrong("orderers that agree by BFT have no system channel");
+        }
         let names: BTreeSet<_> = self.all_channels().chain(&self.system_channel).collect();
         if names.len() != self.channels.len() + 1 + usize::from(self.system_channel.is_some()) {
             return wrong("two channels have one name");
@@ -204,14 +219,18 @@ impl Builder {
         std::iter::once(&self.ops_channel).chain(&self.channels)
     }
 
-    /// The port of organization `organization`'s orderer; 0 where the system chooses.
-    pub(super) fn orderer_port(&self, organization: u16) -> u16 {
-        self.base_port.map_or(0, |base| base + 100 * organization)
+    /// How many orderers each of so many organizations has.
+    pub(super) fn orderers_of(&self, organizations: u16) -> u16 {
+        if self.bft { 4_u16.div_ceil(organizations.max(1)) } else { 1 }
     }
 
-    /// The port at which organization `organization`'s orderer listens for its administrators.
-    pub(super) fn orderer_admin_port(&self, organization: u16) -> u16 {
-        self.base_port.map_or(0, |base| base + 100 * organization + 1)
+    /// The ports of organization `organization`'s orderer `orderer`, for its services and its administrators; 0 where the
+    /// system chooses.
+    pub(super) fn orderer_ports(&self, organization: u16, orderer: u16) -> (u16, u16) {
+        self.base_port.map_or((0, 0), |base| {
+            let first = base + 100 * organization + 2 * orderer;
+            (first, first + 1)
+        })
     }
 
     /// The port of organization `organization`'s peer `peer`; 0 where the system chooses.

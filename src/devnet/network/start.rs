@@ -38,6 +38,8 @@ pub(super) struct Plan {
     pub(super) kept: Option<Kept>,
     organizations: u16,
     pub(super) peers: u16,
+    pub(super) orderers: u16,
+    bft: bool,
     ops_channel: ChannelName,
     channels: Vec<ChannelName>,
     system_channel: Option<ChannelName>,
@@ -59,6 +61,11 @@ impl Plan {
         if builder.system_channel.is_some() && builder.system_channel != system_channel {
             return Err(DevnetError::Plan("its folder keeps a network without such a system channel".to_owned()));
         }
+        let bft = kept.as_ref().map_or(builder.bft, Kept::is_bft);
+        if builder.bft && !bft {
+            return Err(DevnetError::Plan("its folder keeps a network whose orderers agree otherwise".to_owned()));
+        }
+        let orderers = kept.as_ref().map_or_else(|| builder.orderers_of(organizations), Kept::orderers);
         builder.check(organizations, peers)?;
         let ops_channel = kept.as_ref().and_then(Kept::ops_channel).unwrap_or_else(|| builder.ops_channel.clone());
         let mut channels: Vec<_> = kept.iter().flat_map(Kept::channels).collect();
@@ -67,7 +74,7 @@ impl Plan {
                 channels.push(channel.clone());
             }
         }
-        Ok(Self { builder, kept, organizations, peers, ops_channel, channels, system_channel })
+        Ok(Self { builder, kept, organizations, peers, orderers, bft, ops_channel, channels, system_channel })
     }
 
     fn batch(&self) -> BatchLimits {
@@ -138,7 +145,7 @@ pub(super) async fn start(builder: Builder) -> Result<Devnet, DevnetError> {
         chains,
         contracts,
         hosts: commons.hosts,
-        origin: Origin { members, batch: plan.batch(), is_kept: plan.builder.keep, unjoined },
+        origin: Origin { members, batch: plan.batch(), is_kept: plan.builder.keep, bft: plan.bft, unjoined },
         workers,
         _lock: lock,
     };

@@ -1,7 +1,8 @@
 //! One channel at the ordering service: what may be ordered, and the blocks that come of it.
 //!
 //! A module of its own because all orderers of the network share it: there is no consensus to reach in one process.
-//! Each orderer is a door of its own to the same chain, and those that are up sign the blocks in turn.
+//! Each orderer is a door of its own to the same chain, and those that are up sign the blocks in turn; where the
+//! configuration says BFT, a quorum of them signs each, and without one there are no blocks.
 //!
 //! Invariants: an envelope is checked again when the configuration has changed since it was let in; a block that
 //! anybody has seen is on disk, where the network is kept there.
@@ -9,16 +10,17 @@
 //! Source: Fabric 3.1.5 `orderer/common/{broadcast,msgprocessor,multichannel}`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use prost::Message as _;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::chains::Chains;
 use super::cutter::Cutter;
+use super::signatures::{self, Numbered, Recent, is_bft, quorum, signature_header};
 use super::update;
 use crate::devnet::access::{Access, Signed};
 use crate::devnet::deliver::Feed;
@@ -26,11 +28,11 @@ use crate::devnet::faults::Faults;
 use crate::devnet::files::FileError;
 use crate::devnet::ledger::BlockStore;
 use crate::devnet::storage::Log;
-use crate::fabric::block::{data_hash, header_der, header_hash, last_config};
+use crate::fabric::block::{data_hash, header_hash, last_config};
 use crate::fabric::identity::{SignError, Signer};
 use crate::pb::common::{
     Block, BlockData, BlockHeader, BlockMetadata, ChannelHeader, Envelope, Header, HeaderType, LastConfig, Metadata,
-    MetadataSignature, OrdererBlockMetadata, Payload, SignatureHeader, Status,
+    OrdererBlockMetadata, Payload, Status,
 };
 use crate::pb::orderer::BroadcastResponse;
 use crate::runtime::{CancellationToken, Workers};
@@ -109,6 +111,10 @@ pub(crate) struct Chain {
     access: RwLock<Arc<Access>>,
     queue: mpsc::Sender<Queued>,
     signers: RwLock<Vec<BlockSigner>>,
+    /// Told when an orderer comes, or comes up.
+    stirred: Notify,
+    /// Of BFT's orderers: what they have heard of.
+    recent: Mutex<Recent>,
     log: Option<Log>,
     /// Of a system channel: where the channels go that are made on it.
     system: Option<Weak<Chains>>,
@@ -156,6 +162,8 @@ impl Chain {
             access: RwLock::new(Arc::new(access)),
             queue,
             signers: RwLock::default(),
+            stirred: Notify::new(),
+            recent: Mutex::default(),
             log,
             system,
             workers: workers.clone(),
@@ -176,6 +184,13 @@ impl Chain {
         let mut signers = self.signers.write().unwrap_or_else(PoisonError::into_inner);
         signers.retain(|known| known.name != signer.name);
         signers.push(signer);
+        drop(signers);
+        self.stir();
+    }
+
+    /// Looks again who can sign.
+    pub(super) fn stir(&self) {
+        self.stirred.notify_waiters();
     }
 
     /// From now on, the orderer `name` signs no blocks. Returns whether there are others.
@@ -206,6 +221,25 @@ impl Chain {
         chosen.copied().cloned().ok_or_else(|| SignError::Refused("channel has no orderer".into()))
     }
 
+    /// All who sign the block with `number`: one, or a quorum that is waited for.
+    async fn block_signers(&self, number: u64) -> Result<Vec<Numbered>, SignError> {
+        loop {
+            let access = self.access();
+            if !is_bft(&access) {
+                return Ok(vec![(None, self.signer(number)?)]);
+            }
+            let stirred = self.stirred.notified();
+            tokio::pin!(stirred);
+            // Before the look: whoever comes after it is heard.
+            stirred.as_mut().enable();
+            if let Some(signers) = quorum(&access, &self.signers(), number) {
+                return Ok(signers);
+            }
+            tracing::warn!(channel = %self.channel, block = number, "waiting for a quorum of orderers");
+            stirred.await;
+        }
+    }
+
     /// The number of the newest block that brings a configuration.
     pub(crate) fn last_config(&self) -> u64 {
         // Blocks of our own making say it, and a first block is its own.
@@ -227,6 +261,11 @@ impl Chain {
     ) -> Result<(), Refusal> {
         let access = self.access();
         let kind = HeaderType::try_from(header.r#type);
+        let is_bft = is_bft(&access);
+        let exists = || Refusal::new(Status::ServiceUnavailable, "failed to submit request: request already exists");
+        if is_bft && self.recent.lock().unwrap_or_else(PoisonError::into_inner).contains(&envelope) {
+            return Err(exists());
+        }
         let change = match kind {
             Ok(HeaderType::ConfigUpdate) => {
                 Some(self.process_change(&access, &header.channel_id, &envelope, now).await?)
@@ -245,6 +284,9 @@ impl Chain {
                 None
             }
         };
+        if is_bft && !self.recent.lock().unwrap_or_else(PoisonError::into_inner).insert(&envelope) {
+            return Err(exists());
+        }
         let queued = Queued { envelope, change, sequence: access.sequence() };
         self.queue.send(queued).await.map_err(|_| Refusal::new(Status::ServiceUnavailable, "chain is stopped"))
     }
@@ -348,13 +390,6 @@ fn channel_of(envelope: &Envelope) -> String {
     let header = Payload::decode(envelope.payload.clone()).ok().and_then(|payload| payload.header);
     let header = header.and_then(|header| ChannelHeader::decode(header.channel_header).ok());
     header.map(|header| header.channel_id).unwrap_or_default()
-}
-
-fn signature_header(signer: &BlockSigner) -> SignatureHeader {
-    // A block's signature needs a nonce for its form only; the time makes it differ from others.
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let nonce = [now.as_nanos().to_be_bytes().as_slice(), &[0; 8]].concat();
-    SignatureHeader { creator: signer.signer.creator().clone(), nonce: nonce.into() }
 }
 
 /// The worker that makes a chain's blocks.
@@ -476,8 +511,10 @@ impl Worker {
         let data = BlockData { data: batch };
         let last = self.chain.blocks.last();
         let number = self.chain.blocks.height();
-        let signer = self.chain.signer(number)?;
-        signer.faults.before_block().await;
+        let signers = self.chain.block_signers(number).await?;
+        if let Some((_, first)) = signers.first() {
+            first.faults.before_block().await;
+        }
         let header = BlockHeader {
             number,
             previous_hash: last.header.as_ref().map(header_hash).unwrap_or_default().to_vec().into(),
@@ -489,17 +526,7 @@ impl Worker {
             consenter_metadata: Metadata::default().encode_to_vec().into(),
         }
         .encode_to_vec();
-        let signature_header = signature_header(&signer).encode_to_vec();
-        let message = [value.as_slice(), &signature_header, &header_der(&header)].concat();
-        let signature = signer.signer.sign(&message).await?;
-        let signatures = Metadata {
-            value: value.into(),
-            signatures: vec![MetadataSignature {
-                signature_header: signature_header.into(),
-                signature,
-                ..MetadataSignature::default()
-            }],
-        };
+        let signatures = signatures::sign(&signers, value, &header).await?;
         let last_config = Metadata { value: last_config.encode_to_vec().into(), signatures: Vec::new() };
         Ok(Block {
             header: Some(header),

@@ -70,6 +70,13 @@ impl Chains {
         chains.keys().filter_map(|name| ChannelName::parse(name.as_str()).ok()).collect()
     }
 
+    /// Has all chains look again who can sign blocks.
+    pub(super) fn stir(&self) {
+        for chain in self.by_channel.read().unwrap_or_else(PoisonError::into_inner).values() {
+            chain.stir();
+        }
+    }
+
     /// Tells of every chain that begins or ends.
     pub(crate) fn watch(&self) -> watch::Receiver<()> {
         self.changed.subscribe()

@@ -12,6 +12,7 @@ pub(super) mod fuzzing;
 mod multipart;
 mod participation;
 mod service;
+mod signatures;
 mod system;
 mod update;
 

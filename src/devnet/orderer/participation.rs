@@ -110,6 +110,7 @@ impl Orderer {
     /// Notes that it has come up, or gone down: blocks are signed by those that are up.
     pub(crate) fn set_up(&self, is_up: bool) {
         self.signer.up.store(is_up, Ordering::Relaxed);
+        self.chains.stir();
     }
 
     /// The chain of a channel that it has joined and is a consenter of. Others it does not serve.

@@ -1,5 +1,6 @@
 //! The agents of two organizations on an embedded network.
 
+mod bft;
 mod bootstrap;
 mod channels;
 mod crash;

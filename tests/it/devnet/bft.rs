@@ -1,19 +1,26 @@
 //! Blocks of Byzantine fault tolerant orderers: signatures that name a consenter by its number.
 //!
-//! The embedded network orders without consensus, so the blocks are made here; who signs them are its organizations'
-//! administrators and users, which its channel's configuration knows.
+//! The blocks of the first test are made here; who signs them are the organizations' administrators and users, which the
+//! channel's configuration knows. Those of the second are the embedded network's.
+
+use std::time::Duration;
 
 use bytes::Bytes;
+use opssc::devnet::Devnet;
 use opssc::fabric::block::{Block, data_hash, header_der};
-use opssc::fabric::config::{ChannelConfig, ConfigError};
+use opssc::fabric::config::tree::Config;
+use opssc::fabric::config::{ChannelConfig, ConfigError, update};
 use opssc::fabric::identity::{Signer as _, SigningIdentity};
 use opssc::pb::common::{
-    self, BlockData, BlockHeader, BlockMetadata, ConfigEnvelope, ConfigPolicy, ConfigValue, Consenter, Envelope,
-    IdentifierHeader, LastConfig, Metadata, MetadataSignature, MspPrincipal, OrdererBlockMetadata, Orderers, Payload,
-    Policy, SignatureHeader, SignaturePolicy, SignaturePolicyEnvelope, msp_principal, policy, signature_policy,
+    self, BlockData, BlockHeader, BlockMetadata, ConfigEnvelope, ConfigPolicy, ConfigUpdateEnvelope, ConfigValue,
+    Consenter, Envelope, IdentifierHeader, LastConfig, Metadata, MetadataSignature, MspPrincipal, OrdererBlockMetadata,
+    Orderers, Payload, Policy, SignatureHeader, SignaturePolicy, SignaturePolicyEnvelope, msp_principal, policy,
+    signature_policy,
 };
 use prost::Message as _;
 
+use super::config::signed as signed_update;
+use super::participation::admin;
 use super::{Network, channel_name, org};
 
 /// Four who may sign; the quorum of four is three.
@@ -139,4 +146,62 @@ async fn a_quorum_of_consenters_vouches_for_a_block() {
     let mut other = good();
     other.data.as_mut().unwrap().data.push(Bytes::from_static(b"another transaction"));
     assert!(matches!(check(other).unwrap_err(), ConfigError::Block(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_quorum_there_are_no_blocks() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = Devnet::builder(folder.path()).bft(true).batch_timeout(Duration::from_millis(20)).keep(true);
+    let devnet = builder.channel(channel_name()).start().await.unwrap();
+    let client = devnet.admin(&org(1)).unwrap();
+    let channel = client.channel(channel_name());
+    let anchors = |version| super::config::anchor_update(&channel_name(), version);
+    let agreed = async |version: u64| {
+        let update = anchors(version).encode_to_vec();
+        let signatures = vec![client.sign_config_update(&update).await.unwrap()];
+        ConfigUpdateEnvelope { config_update: update.into(), signatures }
+    };
+
+    // One of four may be away. The others are all told, and order it once.
+    devnet.stop_orderer("orderer1.org2").await.unwrap();
+    channel.submit_config_update(&agreed(0).await).await.unwrap();
+    assert_eq!(devnet.height(&channel_name()), Some(2));
+    let before = std::fs::read(devnet.folder().join("channel-artifacts/mychannel.block")).unwrap();
+    let before = ChannelConfig::from_block(&common::Block::decode(before.as_slice()).unwrap()).unwrap();
+    let block = channel.config_block().await.unwrap();
+    before.check_block(&Block::new(block).unwrap()).unwrap();
+
+    // With two away, what is taken waits for one to come back.
+    devnet.stop_orderer("orderer1.org1").await.unwrap();
+    let envelope = signed_update(&client, &anchors(1)).await;
+    let [one, _] = devnet.organizations() else { panic!("two organizations") };
+    admin(one, one).update(&channel_name(), envelope.encode_to_vec()).await.unwrap();
+    assert_eq!(devnet.height(&channel_name()), Some(2));
+    devnet.start_orderer("orderer1.org1").await.unwrap();
+    devnet.ordered(&channel_name(), 3).await;
+    devnet.settled(&channel_name()).await;
+    assert_eq!(channel.config().await.unwrap().sequence(), 2);
+
+    // The list of consenters without its policy: the orderers' own words.
+    let now = Config::from_block(&channel.config_block().await.unwrap()).unwrap();
+    let mut torn = now.clone();
+    let orderer = torn.channel_group.as_mut().unwrap().groups.get_mut("Orderer").unwrap();
+    drop(orderer.policies.remove("BlockValidation"));
+    let update = update::compute(channel_name().as_str(), &now, &torn).unwrap().encode();
+    let mut signatures = Vec::new();
+    for number in [1, 2] {
+        signatures.push(devnet.admin(&org(number)).unwrap().sign_config_update(&update).await.unwrap());
+    }
+    let envelope = super::config::enveloped(&client, &ConfigUpdateEnvelope { config_update: update, signatures }).await;
+    let refused = admin(one, one).update(&channel_name(), envelope.encode_to_vec()).await.unwrap_err();
+    let refused = format!("{refused:?}");
+    assert!(refused.contains("block validation policy is not found"), "{refused}");
+
+    // All of it is kept.
+    devnet.shutdown().await.unwrap();
+    let devnet = Devnet::builder(folder.path()).keep(true).start().await.unwrap();
+    assert_eq!(devnet.organizations()[1].orderers.len(), 2);
+    assert_eq!(devnet.height(&channel_name()), Some(3));
+    channel.submit_config_update(&agreed(2).await).await.unwrap();
+    devnet.shutdown().await.unwrap();
 }

@@ -62,7 +62,7 @@ pub(super) async fn signed(client: &Client, update: &ConfigUpdate) -> Envelope {
 }
 
 /// An update with signatures as an envelope that `client` hands in.
-async fn enveloped(client: &Client, data: &ConfigUpdateEnvelope) -> Envelope {
+pub(super) async fn enveloped(client: &Client, data: &ConfigUpdateEnvelope) -> Envelope {
     let signer = client.signer();
     let update = ConfigUpdate::decode(data.config_update.clone()).unwrap();
     let name = ChannelName::parse(update.channel_id).unwrap();

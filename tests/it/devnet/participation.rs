@@ -14,7 +14,7 @@ use super::config::{anchor_update, signed};
 use super::{Network, org};
 
 /// An organization's administrator before the orderer of another one (or the same).
-fn admin(owner: &Organization, caller: &Organization) -> OrdererAdmin {
+pub(super) fn admin(owner: &Organization, caller: &Organization) -> OrdererAdmin {
     let read = |path| Bytes::from(std::fs::read(path).unwrap());
     let client = ClientTls::new(read(&caller.admin_tls_certificate), read(&caller.admin_tls_key)).unwrap();
     let orderer = &owner.orderers[0];

@@ -69,6 +69,7 @@ fn world(store: &Store) -> World {
     let consenter = genesis::Orderer {
         host: "127.0.0.1".to_owned(),
         port: 7050,
+        certificate_pem: String::new(),
         tls_certificate_pem: std::mem::take(&mut made[0].1),
     };
     let members = vec![Member { msp_id, msp, anchor: ("127.0.0.1".to_owned(), 7051), orderers: vec![consenter] }];

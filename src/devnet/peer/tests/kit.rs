@@ -91,6 +91,7 @@ pub(super) fn net() -> Net {
         let orderer = genesis::Orderer {
             host: "localhost".to_owned(),
             port: 6950 + 100 * number,
+            certificate_pem: node.certificate_pem.clone(),
             tls_certificate_pem: node.tls_certificate_pem.clone(),
         };
         let anchor = ("localhost".to_owned(), 7051);

@@ -273,6 +273,13 @@ fn bft_consenters(mapping: &[BftConsenter], files: &Path) -> Result<Vec<common::
     mapping.iter().map(one).collect()
 }
 
+/// The settings of BFT where none are given.
+#[cfg(feature = "devnet")]
+pub(crate) fn bft_defaults() -> orderer::smartbft::Options {
+    // They are ours, and in order.
+    bft_options(BftOptions::of_the_library()).unwrap_or_default()
+}
+
 fn bft_options(options: BftOptions) -> Result<orderer::smartbft::Options, EditError> {
     let leader_rotation = i32::try_from(options.leader_rotation)
         .map_err(|_| EditError::profile("LeaderRotation is no number of a rotation"))?;

@@ -18,7 +18,7 @@ use prost_types::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 #[cfg(feature = "devnet")]
-pub(crate) use group::standard_values;
+pub(crate) use group::{bft_defaults, standard_values};
 pub use profile::Profile;
 
 use super::edit::EditError;
