@@ -25,6 +25,10 @@ mod remote;
 mod run;
 mod settings;
 mod signals;
+#[cfg(feature = "otlp")]
+mod spans;
+#[cfg(not(feature = "otlp"))]
+#[path = "no_spans.rs"]
 mod spans;
 
 use std::ffi::OsString;

@@ -21,6 +21,7 @@ mod program;
 mod reconcile;
 mod renewal;
 mod sources;
+#[cfg(feature = "otlp")]
 mod spans;
 mod system_channel;
 mod tls;
