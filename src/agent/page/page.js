@@ -139,7 +139,7 @@ function draw() {
   const holder = replica.leads || !replica.holder ? "" : `${replica.holder} leads`;
   byId("parts").replaceChildren(
     el("li", "", chip(replica.leads ? "good" : "wait", replica.leads ? "leads" : "stands by"),
-      text([holder, replica.trouble].filter(Boolean).join(", "), "quiet")),
+      holder || replica.trouble ? text([holder, replica.trouble].filter(Boolean).join(", "), "quiet") : null),
     ...components.map((part) => el("li", "", chip(part.ready ? (part.detail ? "wait" : "good") : "bad", part.name),
       part.detail ? text(part.detail, "quiet") : null)),
     ...checkpoints.map((at) => el("li", "", chip("", `${at.contract} at block ${at.block}`),

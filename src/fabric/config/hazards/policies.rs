@@ -99,7 +99,8 @@ fn shut_out(root: &ConfigGroup, policies: &PolicySet, people: &People) -> Vec<Ha
     found
 }
 
-/// Resources that are guarded by what is not there.
+/// Resources that are guarded by what is not there, or by more than whoever asks for them can show: a peer is asked by
+/// one, whose signature is all that it judges by.
 fn acls(root: &ConfigGroup, policies: &PolicySet, people: &People) -> Vec<Hazard> {
     let value = root.groups.get("Application").and_then(|application| application.values.get("ACLs"));
     let Some(Ok(acls)) = value.map(|value| AcLs::decode(value.value.clone())) else { return Vec::new() };
@@ -109,6 +110,17 @@ fn acls(root: &ConfigGroup, policies: &PolicySet, people: &People) -> Vec<Hazard
         let policy = if reference.starts_with('/') { reference } else { format!("/Channel/Application/{reference}") };
         if policies.reach(&policy, &|principal| people.exist(principal)).is_err() {
             found.push(Hazard::OutOfReach { policy, consequence: format!("nobody may use {resource}") });
+            continue;
+        }
+        let refused: Vec<&str> = people
+            .of(Kind::Application)
+            .filter(|organization| policies.judge(&policy, &[organization.node(Role::Admin)]).is_err())
+            .map(|organization| organization.name.as_str())
+            .collect();
+        if !refused.is_empty() {
+            let nodes = format!("administrators of {}, each alone,", refused.join(", "));
+            let consequence = format!("peers refuse them {resource}, agents of theirs included");
+            found.push(Hazard::ShutOut { nodes, policy, consequence });
         }
     }
     found

@@ -152,6 +152,20 @@ fn certificates_that_end_are_told() {
 }
 
 #[test]
+fn what_one_administrator_alone_may_not_use_is_told() {
+    let before = base("raft3");
+    let ruled = |resource: &str, policy: &str| {
+        let acls = serde_json::json!({ resource: policy });
+        edited(&before, &serde_json::json!([{ "Command": "set-acls", "Parameters": { "ACLs": acls } }]))
+    };
+    let lines = told(&before, &ruled("qscc/GetChainInfo", "/Channel/Application/Admins"));
+    let [line] = lines.as_slice() else { panic!("{lines:?}") };
+    assert!(line.contains("administrators of Org1MSP, Org2MSP, Org3MSP, each alone, do not satisfy"), "{line}");
+    assert!(line.contains("peers refuse them qscc/GetChainInfo"), "{line}");
+    assert_eq!(told(&before, &ruled("qscc/GetChainInfo", "/Channel/Application/Readers")), [""; 0]);
+}
+
+#[test]
 fn capabilities_are_told() {
     let before = base("raft3");
     let after = edited(
