@@ -6,12 +6,14 @@
 //! Source: `fabric-protos/peer/peer.proto`, `events.proto`, `orderer/ab.proto`, `discovery/protocol.proto`; Fabric 3.1.5
 //! `core/endorser` (an answer with a payload comes from the chaincode, one without from the peer).
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream, StreamExt as _};
+use tokio::sync::oneshot;
 use tonic::{Request, Status, Streaming};
 
 use super::error::{CallError, NodeName};
@@ -105,9 +107,16 @@ pub(super) fn note(connection: &Connection, error: Option<&CallError>) {
 /// How long an orderer that has answered may take to end the stream, which it should do at once.
 const HANGUP: Duration = Duration::from_secs(1);
 
-/// One request on a stream that stays open: a server may take the end of the requests for the end of the interest.
-fn single<T: Send + 'static>(request: T) -> impl Stream<Item = T> + Send + 'static {
-    stream::once(std::future::ready(request)).chain(stream::pending())
+/// What keeps a stream of requests open, to be held beside the answers and dropped with them.
+type Interest = oneshot::Sender<Infallible>;
+
+/// One request on a stream that stays open while there is interest: a server may take the end of the requests for the
+/// end of it. Without an end of its own the stream would stay open at the node when the answers are dropped, and nodes
+/// serve so many and no more (2,500 of Fabric's peers).
+fn single<T: Send + 'static>(request: T) -> (impl Stream<Item = T> + Send + 'static, Interest) {
+    let (interest, ended) = oneshot::channel();
+    let rest = stream::once(ended).filter_map(|_| std::future::ready(None));
+    (stream::once(std::future::ready(request)).chain(rest), interest)
 }
 
 fn malformed(node: &NodeName, reason: &str) -> CallError {
@@ -186,18 +195,19 @@ impl Peer {
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
         let node = self.node();
+        let (requests, interest) = single(seek);
         let open = async {
             let answers = match delivery {
-                Delivery::Blocks => client.deliver(single(seek)).await?,
-                Delivery::Filtered => client.deliver_filtered(single(seek)).await?,
-                Delivery::WithPrivateData => client.deliver_with_private_data(single(seek)).await?,
+                Delivery::Blocks => client.deliver(requests).await?,
+                Delivery::Filtered => client.deliver_filtered(requests).await?,
+                Delivery::WithPrivateData => client.deliver_with_private_data(requests).await?,
             };
             let mut answers = answers.into_inner();
             let first = answers.message().await?;
             Ok((first, answers))
         };
         let (first, answers) = within(&self.node, limit, open).await?;
-        let stream = DeliverStream { node: node.clone(), delivery, answers };
+        let stream = DeliverStream { node: node.clone(), delivery, answers, _interest: interest };
         Ok((stream.judge(first)?, stream))
     }
 
@@ -218,6 +228,7 @@ pub(super) struct DeliverStream {
     node: NodeName,
     delivery: Delivery,
     answers: Streaming<DeliverResponse>,
+    _interest: Interest,
 }
 
 impl DeliverStream {
@@ -286,7 +297,7 @@ impl Orderer {
             let mut answers = client.broadcast(stream::once(std::future::ready(envelope))).await?.into_inner();
             let answer = answers.message().await?;
             let answer = answer.ok_or_else(|| Status::unavailable("the orderer hung up without an answer"))?;
-            // A stream that is not read to its end is reset, and of resets servers take only so many.
+            // A stream that is not read to its end has to be reset, which is more work for everybody.
             let _ = tokio::time::timeout(HANGUP, answers.message()).await;
             Ok(answer)
         })
@@ -306,7 +317,8 @@ impl Orderer {
         let mut client = self.client();
         let node = self.node();
         within(&self.node, limit, async {
-            let mut answers = client.deliver(single(seek)).await?.into_inner();
+            let (requests, _interest) = single(seek);
+            let mut answers = client.deliver(requests).await?.into_inner();
             let mut blocks = Vec::new();
             loop {
                 match answers.message().await?.and_then(|answer: orderer::DeliverResponse| answer.r#type) {
