@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::fabric::names::MspId;
 use crate::runtime::CancellationToken;
 
-use super::journal::{Change, Journal, LONGEST_REST, StepResult, TaskRecord, TaskState, now_ms};
+use super::journal::{Change, Journal, StepResult, TaskRecord, TaskState, again_after, now_ms};
 use super::progress::{Happening, Progress, Reporter, Step, Task, Verdict};
 use super::text;
 
@@ -222,12 +222,6 @@ impl Account {
         }
         self.save().await
     }
-}
-
-/// When a task that was refused is tried again, should the ledger still ask for it.
-pub(super) fn again_after(attempts: u32) -> Duration {
-    const FIRST: Duration = Duration::from_secs(30);
-    FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(7)).min(LONGEST_REST)
 }
 
 fn millis(time: Duration) -> u64 {

@@ -16,6 +16,8 @@ use crate::runtime::Workers;
 enum Act {
     Wait(Arc<Notify>),
     Fails,
+    /// Fails until then.
+    Away(Instant),
     Hangs,
     Panics,
     Refused,
@@ -49,6 +51,12 @@ impl Job for Scripted {
             match act {
                 Some(Act::Wait(until)) => until.notified().await,
                 Some(Act::Fails) => return Err(Trouble::passing("it is down")),
+                Some(Act::Away(until)) if Instant::now() < until => {
+                    let mut acts = self.script.acts.lock().unwrap();
+                    acts.entry(self.proposal.clone()).or_default().push_front(Act::Away(until));
+                    return Err(Trouble::passing("it is down"));
+                }
+                Some(Act::Away(_)) => {}
                 Some(Act::Hangs) => std::future::pending().await,
                 Some(Act::Panics) => panic!("over what others wrote"),
                 Some(Act::Refused) => return Err(Trouble::definite("no")),
@@ -239,6 +247,26 @@ async fn what_passes_is_waited_for_and_a_refusal_is_tried_again_when_asked_for()
 }
 
 /// A proposal that its peer does not know kept all others of the chaincode from being looked at.
+/// Orderers that were away for a minute, and peers for 90 seconds, made others tell a failure for good.
+#[tokio::test(start_paused = true)]
+async fn an_outage_however_long_fails_nothing() {
+    for outage in [Duration::from_mins(1), Duration::from_secs(90), Duration::from_hours(10)] {
+        let mut bench = Bench::new();
+        let until = Instant::now() + outage;
+        bench.script("a", [Act::Away(until)]);
+        bench.start(8);
+        bench.hand_in(record("a", "cc")).await;
+        let mut all = bench.journal.subscribe();
+        bench.until("a", TaskState::Done).await;
+        assert!(Instant::now() >= until);
+        // A time of the paused clock: the longest pause between two tries.
+        assert!(until.elapsed() < Duration::from_secs(40), "{outage:?}: {:?} too late", until.elapsed());
+        let mut told = std::iter::from_fn(|| all.try_recv().ok());
+        assert!(told.all(|record| record.state != TaskState::Failed), "{outage:?}");
+        bench.stop().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_only_waits_lets_the_next_of_its_chaincode_pass() {
     let mut bench = Bench::new();

@@ -75,8 +75,10 @@ impl SourcesError {
     /// Whether it may be otherwise later, without anybody changing the sources.
     pub(super) fn may_pass(&self) -> bool {
         match self {
-            Self::Fetch(error) => matches!(error, GitError::Unreachable { .. } | GitError::Cancelled),
             // The disk may have been full.
+            Self::Fetch(error) => {
+                matches!(error, GitError::Unreachable { .. } | GitError::Cancelled | GitError::Folder(_))
+            }
             Self::WorkDir(_) | Self::Build(BuildError::Stopped) => true,
             _ => false,
         }

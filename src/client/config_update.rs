@@ -138,13 +138,13 @@ impl UpdateError {
             Self::NotOrdered(error) => error.is_retryable(),
             Self::Look(error) => error.is_retryable(),
             Self::Fetch(error) => error.is_retryable(),
+            Self::Sign(error) => error.is_retryable(),
             Self::Malformed { .. }
             | Self::OtherChannel { .. }
             | Self::Exists { .. }
             | Self::Refused(_)
             | Self::Unsuitable { .. }
-            | Self::Lacking { .. }
-            | Self::Sign(_) => false,
+            | Self::Lacking { .. } => false,
         }
     }
 }

@@ -161,7 +161,8 @@ impl CallError {
                     && matches!(source.code(), Code::Unavailable | Code::Aborted | Code::FailedPrecondition)
             }
             Self::Refused { status, .. } => *status >= 500,
-            Self::Rejected { .. } | Self::Chaincode { .. } | Self::Malformed { .. } | Self::Sign(_) => false,
+            Self::Sign(error) => error.is_retryable(),
+            Self::Rejected { .. } | Self::Chaincode { .. } | Self::Malformed { .. } => false,
         }
     }
 

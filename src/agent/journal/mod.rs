@@ -32,7 +32,7 @@ use crate::fabric::names::{ChaincodeName, ChannelName};
 use crate::runtime::retry::Backoff;
 use crate::runtime::{CancellationToken, blocking, durable};
 
-pub(in crate::agent) use record::LONGEST_REST;
+pub(in crate::agent) use record::again_after;
 pub use record::{EventPosition, LONGEST_ID, StepRecord, StepResult, TaskRecord, TaskState};
 
 use super::progress::Task;

@@ -15,8 +15,9 @@ use super::super::text;
 
 /// A longer proposal ID is nobody's honest name and would have to be kept in full: such a proposal is not carried out.
 pub const LONGEST_ID: usize = 4096;
-/// No refused task rests for longer.
-pub(in crate::agent) const LONGEST_REST: Duration = Duration::from_hours(1);
+/// How long a refused task rests at first, and at most.
+const FIRST_REST: Duration = Duration::from_secs(30);
+const LONGEST_REST: Duration = Duration::from_hours(1);
 /// At most this many steps of one task are remembered.
 const MOST_STEPS: usize = 128;
 /// At most this many characters of what a step came to.
@@ -193,12 +194,16 @@ impl TaskRecord {
         }
     }
 
-    /// How long it rests yet before it is tried again, where it was refused. What is beyond any reason comes from a clock
-    /// that was wrong, and counts as over.
+    /// How long it rests yet before it is tried again, where it was refused. What is longer than it was to rest at all
+    /// comes from a clock that was put back, and counts as over.
     pub fn rest(&self) -> Option<Duration> {
+        self.rest_at(super::now_ms())
+    }
+
+    pub(super) fn rest_at(&self, now_ms: u64) -> Option<Duration> {
         let next = self.next_try_ms.filter(|_| self.state == TaskState::Failed)?;
-        let rest = Duration::from_millis(next.saturating_sub(super::now_ms()));
-        Some(if rest > LONGEST_REST { Duration::ZERO } else { rest })
+        let rest = Duration::from_millis(next.saturating_sub(now_ms));
+        Some(if rest > again_after(self.attempts) { Duration::ZERO } else { rest })
     }
 
     /// The proposal's ID, fit to be shown.
@@ -226,6 +231,11 @@ impl TaskRecord {
         });
         &mut self.steps[at]
     }
+}
+
+/// When a task that was refused is tried again, should the ledger still ask for it.
+pub(in crate::agent) fn again_after(attempts: u32) -> Duration {
+    FIRST_REST.saturating_mul(1 << attempts.saturating_sub(1).min(7)).min(LONGEST_REST)
 }
 
 impl StepRecord {

@@ -120,3 +120,18 @@ async fn a_folder_that_cannot_be_used_is_told() {
     let refused = Journal::open(folder.path().join("taken").join("deeper"));
     assert!(matches!(refused, Err(JournalError::Open { .. })), "{refused:?}");
 }
+
+/// A clock that was put back would have had a task rest for as long.
+#[test]
+fn a_clock_that_jumps_makes_no_task_rest_longer() {
+    const DAY: u64 = 24 * 3600;
+    let now = now_ms();
+    let mut refused = TaskRecord::queued(Task::Deploy, "p", now);
+    (refused.state, refused.attempts, refused.next_try_ms) = (TaskState::Failed, 1, Some(now + 30_000));
+    let rest = |later: u64| refused.rest_at(now + later * 1000).map(|rest| rest.as_secs());
+    let put_back = |seconds: u64| refused.rest_at(now - seconds * 1000).map(|rest| rest.as_secs());
+    assert_eq!([rest(0), rest(10), rest(31), rest(DAY)], [Some(30), Some(20), Some(0), Some(0)]);
+    assert_eq!([put_back(600), put_back(DAY), put_back(3650 * DAY)], [Some(0); 3]);
+    refused.state = TaskState::Waiting;
+    assert_eq!(refused.rest_at(now), None);
+}

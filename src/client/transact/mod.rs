@@ -219,7 +219,8 @@ impl SubmitError {
             Self::NotOrdered { source, .. } => source.is_retryable(),
             // A policy failure: the channel's organizations may have changed meanwhile.
             Self::Invalidated { code, .. } => code.is_conflict() || *code == ValidationCode::EndorsementPolicyFailure,
-            Self::Sign(_) | Self::Undecided { .. } => false,
+            Self::Sign(error) => error.is_retryable(),
+            Self::Undecided { .. } => false,
         }
     }
 

@@ -51,3 +51,10 @@ pub enum SignError {
     #[error("identity has no key at hand")]
     Offline,
 }
+
+impl SignError {
+    /// Whether the same may be signed later: certificates are renewed, signers come back, clocks are put right.
+    pub fn is_retryable(&self) -> bool {
+        !matches!(self, Self::Offline)
+    }
+}
