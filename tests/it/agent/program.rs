@@ -217,8 +217,11 @@ async fn what_is_paused_over_https_outlives_a_restart_until_the_file_says_otherw
     let status: Value = serde_json::from_str(&status).unwrap();
     let hold = entry(&status["holds"]["holds"], "chaincode", "asset");
     assert_eq!((&hold["reason"], &status["replica"]["leads"]), (&"a fair".into(), &true.into()), "{status}");
-    let (_, tasks) = get(address, &tls.authority, "/api/v1/tasks?proposal=p", Some("sesame")).await;
-    assert!(tasks.contains("a fair"), "{tasks}");
+    // The journal, and whoever reads it, has it a moment after the log.
+    let told = async {
+        while !get(address, &tls.authority, "/api/v1/tasks?proposal=p", Some("sesame")).await.1.contains("a fair") {}
+    };
+    within("the hold to be told with the task", told).await;
     let checked = run(&["check", "--offline", "--json"], &environment).await;
     assert_eq!((checked.code, &entry(&checked.json(), "check", "holds")["result"]), (Some(0), &"warning".into()));
 
