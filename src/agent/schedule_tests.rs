@@ -56,11 +56,10 @@ impl Job for Scripted {
                     acts.entry(self.proposal.clone()).or_default().push_front(Act::Away(until));
                     return Err(Trouble::passing("it is down"));
                 }
-                Some(Act::Away(_)) => {}
                 Some(Act::Hangs) => std::future::pending().await,
                 Some(Act::Panics) => panic!("over what others wrote"),
                 Some(Act::Refused) => return Err(Trouble::definite("no")),
-                None => {}
+                Some(Act::Away(_)) | None => {}
             }
             self.ended = Some((Verdict::Done, "done".to_owned()));
             Ok(String::new())
