@@ -1,18 +1,52 @@
 //! A journal that cannot be written, or that is not what it was.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use opssc::opssc::chaincode_ops::{Status, Task};
 use tokio::process::Command;
 
+use super::http::get;
 use super::process::Process;
 use super::world::{World, proposal, within};
+
+/// Makes the folder of the journal a mount of its own.
+const MOUNT: &str = "mount --bind $CHECKPOINT_DIR $CHECKPOINT_DIR";
+
+/// Whether a process may have mounts of its own here.
+async fn can_mount(folder: &Path) -> bool {
+    let mount = format!("{MOUNT} && mount -o remount,bind,ro $CHECKPOINT_DIR");
+    let probe = Command::new("unshare").args(["-rm", "sh", "-c", &mount]).env("CHECKPOINT_DIR", folder).status();
+    within("unshare", probe).await.is_ok_and(|status| status.success())
+}
 
 /// No file of the process may grow beyond so many bytes from now on: what a full disk is to it.
 async fn limit_files(agent: &Process, bytes: &str) {
     let id = agent.child.id().expect("it runs").to_string();
     let limit = Command::new("prlimit").args(["--pid", &id, &format!("--fsize={bytes}:")]).status();
     assert!(within("prlimit", limit).await.unwrap().success());
+}
+
+/// Waits until the agent answers so.
+async fn until_answered(address: SocketAddr, path: &str, seen: impl Fn(u16, &str) -> bool) {
+    let look = async {
+        loop {
+            let (status, body) = get(address, path).await;
+            if seen(status, &body) {
+                return;
+            }
+        }
+    };
+    within(&format!("the answer of {path}"), look).await;
+}
+
+/// Mounts the folder of the journal anew in the agent's own space of names.
+async fn remount(agent: &Process, folder: &Path, how: &str) {
+    let id = agent.child.id().expect("it runs").to_string();
+    let mut enter = Command::new("nsenter");
+    enter.args(["-t", &id, "-U", "-m", "--preserve-credentials"]);
+    let mount = enter.args(["mount", "-o", &format!("remount,bind,{how}")]).arg(folder).status();
+    assert!(within("remounting", mount).await.unwrap().success(), "{how}");
 }
 
 fn journal(world: &World, member: usize) -> PathBuf {
@@ -23,9 +57,20 @@ fn journal(world: &World, member: usize) -> PathBuf {
 async fn a_full_disk_is_told_and_nothing_is_done_until_there_is_room() {
     let world = World::start().await;
     let second = world.agent(1).await;
+    let folder = PathBuf::from(&world.members[0].environment["CHECKPOINT_DIR"]);
+    std::fs::create_dir_all(&folder).unwrap();
     // Otherwise the signal would end it, where a full disk is an error like others.
-    let mut agent = Process::start_from("trap '' XFSZ; exec \"$0\"", &world.members[0].environment);
+    let mut script = "trap '' XFSZ; exec \"$0\"".to_owned();
+    let can_mount = can_mount(&folder).await;
+    if can_mount {
+        script = format!("trap '' XFSZ; exec unshare -rm sh -c '{MOUNT} && exec \"$0\"' \"$0\"");
+    }
+    let mut agent = Process::start_from(&script, &world.members[0].environment);
+    let started = agent.until(&["agent started"]).await;
+    let started: serde_json::Value = serde_json::from_str(&started).unwrap();
+    let address: SocketAddr = started["address"].as_str().unwrap().parse().unwrap();
     agent.until(&["listening", "chaincode-ops"]).await;
+    until_answered(address, "/healthz", |status, _| status == 200).await;
     limit_files(&agent, "1").await;
     world.propose(&proposal("p", "asset", 1)).await;
     agent.until(&["ERROR", "nothing is done until the journal can be written"]).await;
@@ -36,8 +81,18 @@ async fn a_full_disk_is_told_and_nothing_is_done_until_there_is_room() {
         .await;
     let told = world.histories("p").await;
     assert!(!told.iter().any(|told| told.org_id == "Org1MSP" && told.task == Task::Acknowledge), "{told:?}");
-    limit_files(&agent, "unlimited").await;
+    until_answered(address, "/healthz", |status, body| status == 500 && body.contains("NG")).await;
+    if can_mount {
+        // There is room again, and the file system has become read-only.
+        remount(&agent, &folder, "ro").await;
+        limit_files(&agent, "unlimited").await;
+        until_answered(address, "/readyz", |status, body| status == 503 && body.contains("Read-only")).await;
+        remount(&agent, &folder, "rw").await;
+    } else {
+        limit_files(&agent, "unlimited").await;
+    }
     agent.until(&["the journal can be written again"]).await;
+    until_answered(address, "/healthz", |status, _| status == 200).await;
     world.until("p", Status::Committed).await;
     agent.kill().await;
     second.stop().await;
@@ -73,11 +128,10 @@ async fn a_read_only_or_full_disk_at_the_start_is_told() {
     let environment = &world.members[0].environment;
     let folder = PathBuf::from(&environment["CHECKPOINT_DIR"]);
     std::fs::create_dir_all(&folder).unwrap();
-    let mount = "d=$CHECKPOINT_DIR; mount --bind $d $d && mount -o remount,bind,ro $d";
-    let probe = Command::new("unshare").args(["-rm", "sh", "-c", mount]).env("CHECKPOINT_DIR", &folder).status();
     let mut ways = vec!["trap '' XFSZ; ulimit -f 0; exec \"$0\"".to_owned()];
     // Where a container does not allow it, the other way has to do.
-    if within("unshare", probe).await.is_ok_and(|status| status.success()) {
+    if can_mount(&folder).await {
+        let mount = format!("{MOUNT} && mount -o remount,bind,ro $CHECKPOINT_DIR");
         ways.push(format!("exec unshare -rm sh -c '{mount} && exec \"$0\"' \"$0\""));
     }
     for way in ways {

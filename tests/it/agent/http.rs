@@ -14,7 +14,7 @@ use super::world::{World, proposal, within};
 /// Looked at all the time, so that a test has not to wait.
 const OFTEN: (&str, &str) = ("SURVEY_INTERVAL", "50ms");
 
-async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub(super) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut connection = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     connection.write_all(request.as_bytes()).await.unwrap();
