@@ -233,8 +233,13 @@ fn no_step_is_forgotten() {
 #[test]
 fn every_fault_in_the_table_has_its_test() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = std::fs::read_dir(root.join("tests/it/agent")).unwrap();
-    let sources: String = folder.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    let sources: String = ["tests/it/agent", "src/agent", "src/agent/journal"]
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(root.join(folder)).unwrap())
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
     let table = std::fs::read_to_string(root.join("src/agent/faults.md")).unwrap();
     let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
     assert!(rows.len() > 30, "{rows:?}");

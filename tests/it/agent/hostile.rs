@@ -135,9 +135,14 @@ async fn hostile_proposals_end_in_clear_failures() {
             assert!(!error.chars().any(char::is_control), "{id}: {error:?}");
         }
     }
-    world.propose(&proposal("good", "asset", 1)).await;
+    // Where no sources are fetched, their repository is but a text.
+    let marker = world.folder.path().join("marker");
+    let mut good = proposal("good", "asset", 1);
+    good.chaincode_package.repository = format!("$(touch {0});`touch {0}`;touch {0}", marker.display());
+    world.propose(&good).await;
     world.until("good", Status::Committed).await;
     for agent in agents {
         agent.stop().await;
     }
+    assert!(!marker.exists(), "what the repository's name says was done");
 }
