@@ -54,7 +54,7 @@ async fn a_channel_is_made_joined_and_left() {
     let update = signed(&client, &anchor_update(&channel, 0)).await.encode_to_vec();
     let before = admin(two, two).update(&channel, update.clone()).await.unwrap();
     assert!(before.height <= 2, "{before:?}");
-    network.devnet.settled(&channel).await;
+    network.devnet.ordered(&channel, 2).await;
     admin(two, two).update(&channel, update.clone()).await.expect_err("the version has passed");
 
     admin(two, two).remove(&channel).await.unwrap();
