@@ -4,7 +4,10 @@
 //! them, or they only say where the server of our own contracts is. All own peers get the same package.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
+
+use zeroize::Zeroizing;
 
 use crate::agent::config::{ContractServer, Deployment, Settings, Way};
 use crate::chaincode::Contract;
@@ -112,7 +115,7 @@ impl Contracts {
                 let mut connection = Connection::plain(address);
                 if let Some(path) = self.deployment.tls.trusted() {
                     let unreadable = |source| ContractError::Authorities { file: path.display().to_string(), source };
-                    connection.root_cert = std::fs::read_to_string(path).map_err(unreadable)?;
+                    connection.root_cert = certificates(path).map_err(unreadable)?;
                     connection.tls_required = true;
                 }
                 ccaas::package(&label, &connection).map_err(|source| ContractError::Service { contract, source })
@@ -132,9 +135,33 @@ impl Contracts {
     }
 }
 
+/// Certificates for a package, which everybody may read who can read a peer's disk: a key beside them must not get in.
+fn certificates(path: &Path) -> io::Result<String> {
+    let pem = Zeroizing::new(std::fs::read_to_string(path)?);
+    if pem.contains("PRIVATE KEY") {
+        let remedy = "it holds a private key, too: name a file of certificates alone by OPSSC_SERVER_TLS_CA";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, remedy));
+    }
+    Ok(pem.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_key_gets_into_a_package() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tls.pem");
+        let certificate = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+        std::fs::write(&path, certificate).unwrap();
+        assert_eq!(certificates(&path).unwrap(), certificate);
+        for kind in ["PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"] {
+            std::fs::write(&path, format!("{certificate}-----BEGIN {kind}-----\nAA==\n-----END {kind}-----\n"))
+                .unwrap();
+            assert!(certificates(&path).unwrap_err().to_string().contains("OPSSC_SERVER_TLS_CA"), "{kind}");
+        }
+    }
 
     fn contracts(deployment: Deployment) -> Contracts {
         let name = |name| ChaincodeName::parse(name).unwrap();

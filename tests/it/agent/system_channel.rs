@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::channels::{assert_told_once, propose_for, until_committed};
 use super::world::{World, within};
+use crate::devnet::system_channel::profile;
 
 const SYSTEM: &str = "system-channel";
 const FRESH: &str = "fresh";
@@ -22,22 +23,7 @@ fn name(channel: &str) -> ChannelName {
 
 /// The update that makes a channel of these organizations.
 fn creation(channel: &str, organizations: &[&str]) -> Vec<u8> {
-    let implicit = |rule: &str| json!({"Type": "ImplicitMeta", "Rule": rule});
-    let profile = json!({
-        "Consortium": "SampleConsortium",
-        "Application": {
-            "Policies": {
-                "Readers": implicit("ANY Readers"),
-                "Writers": implicit("ANY Writers"),
-                "Admins": implicit("MAJORITY Admins"),
-                "Endorsement": implicit("MAJORITY Endorsement"),
-                "LifecycleEndorsement": implicit("MAJORITY Endorsement"),
-            },
-            "Capabilities": ["V2_5"],
-            "Organizations": organizations,
-        },
-    });
-    let profile: CreateChannelProfile = serde_json::from_value(profile).unwrap();
+    let profile: CreateChannelProfile = serde_json::from_value(profile(organizations)).unwrap();
     create_channel(channel, &profile).unwrap().encode().to_vec()
 }
 

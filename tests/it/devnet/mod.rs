@@ -8,7 +8,7 @@ mod hostile;
 mod kept;
 mod ledger;
 mod participation;
-mod system_channel;
+pub(crate) mod system_channel;
 mod tls;
 
 use std::sync::Arc;

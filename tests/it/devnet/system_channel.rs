@@ -17,28 +17,30 @@ fn builder(folder: &std::path::Path) -> Builder {
     Devnet::builder(folder).keep(true).channel(channel_name()).batch_timeout(Duration::from_millis(20))
 }
 
+/// A channel of these organizations, as people write it down.
+pub(crate) fn profile(organizations: &[&str]) -> serde_json::Value {
+    let implicit = |rule: &str| json!({"Type": "ImplicitMeta", "Rule": rule});
+    json!({
+        "Consortium": "SampleConsortium",
+        "Application": {
+            "Policies": {
+                "Readers": implicit("ANY Readers"),
+                "Writers": implicit("ANY Writers"),
+                "Admins": implicit("MAJORITY Admins"),
+                "Endorsement": implicit("MAJORITY Endorsement"),
+                "LifecycleEndorsement": implicit("MAJORITY Endorsement"),
+            },
+            "Capabilities": ["V2_5"],
+            "Organizations": organizations,
+        },
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_makes_a_channel_by_way_of_the_system_channel() {
     let folder = tempfile::tempdir().unwrap();
     let devnet = builder(folder.path()).system_channel(name("system-channel")).start().await.unwrap();
     let [one, two] = devnet.organizations() else { panic!("two organizations") };
-    let implicit = |rule: &str| json!({"Type": "ImplicitMeta", "Rule": rule});
-    let profile = |organizations: &[&str]| {
-        json!({
-            "Consortium": "SampleConsortium",
-            "Application": {
-                "Policies": {
-                    "Readers": implicit("ANY Readers"),
-                    "Writers": implicit("ANY Writers"),
-                    "Admins": implicit("MAJORITY Admins"),
-                    "Endorsement": implicit("MAJORITY Endorsement"),
-                    "LifecycleEndorsement": implicit("MAJORITY Endorsement"),
-                },
-                "Capabilities": ["V2_5"],
-                "Organizations": organizations,
-            },
-        })
-    };
     let file = |name: &str, organizations: &[&str]| {
         let path = folder.path().join(name);
         std::fs::write(&path, profile(organizations).to_string()).unwrap();
