@@ -23,7 +23,7 @@ impl Member {
 }
 
 /// The client's signature on an update, as proposals carry it.
-async fn signature(client: &Client, update: &[u8]) -> String {
+pub(super) async fn signature(client: &Client, update: &[u8]) -> String {
     let signer = client.signer();
     let header = SignatureHeader { creator: signer.creator().clone(), nonce: vec![7; 24].into() }.encode_to_vec();
     let signature = signer.sign(&[header.as_slice(), update].concat()).await.unwrap();

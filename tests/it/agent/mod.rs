@@ -19,6 +19,7 @@ mod membership;
 mod process;
 mod program;
 mod reconcile;
+mod refused;
 mod renewal;
 mod sources;
 #[cfg(feature = "otlp")]
