@@ -8,7 +8,7 @@ use opssc::client::profile::ConnectionProfile;
 use opssc::client::{Client, Endorsers};
 use opssc::fabric::identity::SigningIdentity;
 use opssc::fabric::lifecycle::ChaincodeDefinition;
-use opssc::fabric::names::{ChaincodeName, ChannelName, Label, MspId};
+use opssc::fabric::names::{ChaincodeName, ChannelName, Label, MspId, PackageId};
 use opssc::fabric::package::Package;
 use opssc::fabric::package::ccaas::{self, Connection};
 use opssc::fabric::tx::Invocation;
@@ -24,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The channel of the OpsSC contracts.
 pub const OPS_CHANNEL: &str = "ops-channel";
 
-const CONTRACTS: [&str; 2] = ["channel-ops", "chaincode-ops"];
+/// The OpsSC contracts.
+pub const CONTRACTS: [&str; 2] = ["channel-ops", "chaincode-ops"];
 
 /// One client for each member, in the network's order.
 pub struct Consortium {
@@ -47,6 +48,11 @@ impl Consortium {
             }
             self.deploy(OPS_CHANNEL, &definition_of(contract), &packages).await;
         }
+        self.register(network).await;
+    }
+
+    /// Tells the contracts which channels there are.
+    pub async fn register(&self, network: &Network) {
         let members: Vec<_> = network.members().iter().map(|member| member.msp_id.as_str()).collect();
         let members = serde_json::to_string(&members).expect("a list of names");
         for channel in network.channels() {
@@ -78,8 +84,17 @@ impl Consortium {
                 let installed = client.peer_lifecycle(peer).ensure_installed(package).await;
                 installed.unwrap_or_else(|error| panic!("install {name}: {error:?}"));
             }
+        }
+        let packages: Vec<_> = packages.iter().map(Package::id).collect();
+        self.agree(channel, definition, &packages).await;
+    }
+
+    /// Approves a package for each organization, whether or not it is on any peer, and commits the definition.
+    pub async fn agree(&self, channel: &str, definition: &ChaincodeDefinition, packages: &[&PackageId]) {
+        let name = &definition.name;
+        for (client, package) in self.clients.iter().zip(packages) {
             let lifecycle = client.channel(channel_name(channel)).lifecycle();
-            let approval = lifecycle.ensure_approved(definition, Some(package.id())).await;
+            let approval = lifecycle.ensure_approved(definition, Some(package)).await;
             approval.unwrap_or_else(|error| panic!("approve {name} for {}: {error:?}", client.msp_id()));
         }
         let lifecycle = self.clients[0].channel(channel_name(channel)).lifecycle();

@@ -14,6 +14,7 @@ mod by_hand;
 mod channels;
 mod consortium;
 mod flows;
+mod latecomers;
 mod membership;
 mod network;
 mod packages;
@@ -163,6 +164,11 @@ fn orderers_are_administered() {
 #[test]
 fn organizations_come_and_go() {
     membership::run("organizations_come_and_go");
+}
+
+#[test]
+fn latecomers_get_what_was_deployed() {
+    latecomers::run("latecomers_get_what_was_deployed");
 }
 
 #[test]

@@ -43,6 +43,12 @@ impl Agent {
         Self::start_with(network, organization, server, &settings)
     }
 
+    /// The same of an organization whose agent has sources of the OpsSC contracts, in `bootstrap` below `src` of `gopath`.
+    pub fn start_with_sources(network: &Network, organization: &Organization, server: &str, gopath: &Path) -> Self {
+        let gopath = gopath.to_str().expect("a path in UTF-8");
+        Self::start_with(network, organization, server, &[("OPSSC_DEPLOYMENT", "sources"), ("GOPATH", gopath)])
+    }
+
     fn start_with(network: &Network, organization: &Organization, server: &str, more: &[(&str, &str)]) -> Self {
         let mut health = Port::reserve();
         let mut process =
