@@ -2,7 +2,8 @@
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use tokio_tungstenite::accept_async;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::{WebSocketStream, accept_async};
 
 use super::*;
 use crate::agent::progress::{Happening, Step, Task};
@@ -93,6 +94,29 @@ async fn reports_never_wait_and_the_newest_are_kept() {
     queue.report(&progress("last"));
     queue.take_back("no room".to_owned());
     assert!(queue.next().await.contains("\"proposalID\":\"6\""), "what was taken back has lost its place");
+}
+
+/// The open connection to a server that is there and does nothing, and the end that it has of it.
+async fn opened(room: usize) -> (Socket, tokio::io::DuplexStream) {
+    let (ours, theirs) = tokio::io::duplex(room);
+    let wire: Box<dyn dial::Wire> = Box::new(ours);
+    (WebSocketStream::from_raw_socket(wire, Role::Client, None).await, theirs)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_nothing_or_keeps_silent_is_left_and_nothing_is_lost() {
+    let notifier = Notifier::new("ws://127.0.0.1:1", None, Arc::default()).unwrap();
+    let queue = notifier.queue();
+    queue.report(&progress("kept"));
+    let (socket, _theirs) = opened(16).await;
+    let (begun, (sent, reason)) = (Instant::now(), notifier.send_over(socket).await);
+    assert_eq!((sent, reason.as_str()), (0, "the server took nothing for 10 s"));
+    assert_eq!(begun.elapsed(), SEND);
+    // It is probed once, and given as long again to answer.
+    let (socket, _theirs) = opened(64 * 1024).await;
+    let (begun, (sent, reason)) = (Instant::now(), notifier.send_over(socket).await);
+    assert_eq!((sent, reason.as_str()), (1, "the server has kept silent for 30 s"), "it was there to be sent again");
+    assert_eq!(begun.elapsed(), PROBE * 2);
 }
 
 #[tokio::test]

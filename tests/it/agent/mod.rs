@@ -16,6 +16,7 @@ mod house;
 mod http;
 mod killed;
 mod membership;
+mod notifier;
 mod process;
 mod program;
 mod reconcile;
