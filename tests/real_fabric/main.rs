@@ -177,6 +177,11 @@ fn a_system_channel_makes_channels() {
 }
 
 #[test]
+fn an_organization_comes_by_way_of_the_system_channel() {
+    system_channel::newcomer("an_organization_comes_by_way_of_the_system_channel");
+}
+
+#[test]
 fn consenters_of_bft_come_and_go() {
     by_hand::consenters("consenters_of_bft_come_and_go");
 }

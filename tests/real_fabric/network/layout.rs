@@ -198,6 +198,18 @@ impl Peer {
     }
 }
 
+impl Orderer {
+    /// Its ledgers.
+    pub fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// The block of the system channel that it begins with, where there is one.
+    pub fn first_block(&self) -> PathBuf {
+        self.directory.join("first.block")
+    }
+}
+
 /// What peers and orderers have alike.
 pub trait Node {
     fn crypto(&self) -> &Path;

@@ -204,6 +204,15 @@ impl Network {
         wait_until_healthy(process, health);
     }
 
+    /// Has an orderer that was killed forget everything and begin with this block of the system channel: it gets the
+    /// channels' blocks up to there from the others before it serves.
+    pub fn onboard(&mut self, name: &str, first_block: &Path) {
+        let (_, orderer) = self.layout.orderers().find(|(_, orderer)| orderer.name == name).expect("an orderer");
+        std::fs::remove_dir_all(orderer.data()).expect("its ledgers are gone");
+        std::fs::copy(first_block, orderer.first_block()).expect("its first block");
+        self.restart(name);
+    }
+
     fn process(&mut self, name: &str) -> &mut Process {
         self.processes.iter_mut().find(|process| process.name() == name).expect("a node of this network")
     }

@@ -3,6 +3,8 @@
 //! Only what differs from the nodes' own defaults, or what they refuse to start without. Gossip is told to be quick: the
 //! defaults are made for wide networks and would make each start take half a minute.
 
+use std::fs;
+
 use serde_json::{Map, Value, json};
 
 use super::binaries::Binaries;
@@ -21,6 +23,10 @@ pub fn write(binaries: &Binaries, layout: &Layout) {
         }
         for orderer in &organization.orderers {
             write_yaml(&orderer.directory.join("orderer.yaml"), &orderer_settings(layout, organization, orderer));
+            if layout.options.system_channel {
+                let copied = fs::copy(layout.genesis_block(SYSTEM_CHANNEL), orderer.first_block());
+                copied.expect("a first block for each orderer");
+            }
         }
         write_yaml(&organization.connection_profile, &connection_profile(layout, organization));
     }
@@ -147,9 +153,9 @@ fn gossip(organization: &Organization, endpoint: &str) -> Value {
 }
 
 fn orderer_settings(layout: &Layout, organization: &Organization, orderer: &Orderer) -> Value {
-    let data = orderer.directory.join("data");
+    let data = orderer.data();
     let roots = tls_roots(layout, organization);
-    let first_block = layout.options.system_channel.then(|| layout.genesis_block(SYSTEM_CHANNEL));
+    let first_block = layout.options.system_channel.then(|| orderer.first_block());
     json!({
         "General": {
             "ListenAddress": orderer.endpoint.address().ip(),
