@@ -35,7 +35,7 @@ use crate::runtime::retry::Backoff;
 
 /// How many configuration blocks are looked at when an update was refused: more than channels come to have, and an end
 /// all the same.
-const LOOK_BACK: usize = 4096;
+pub(super) const LOOK_BACK: usize = 4096;
 
 /// How a channel came to have an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

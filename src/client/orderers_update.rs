@@ -12,7 +12,7 @@ use prost::Message as _;
 use tokio::time::Instant;
 
 use super::channels::ChannelError;
-use super::config_update::{UpdateError, Updated, holds, named, number};
+use super::config_update::{LOOK_BACK, UpdateError, Updated, holds, named, number};
 use super::gateway::Client;
 use super::participation::BlockId;
 use super::transact::BroadcastError;
@@ -20,9 +20,6 @@ use crate::fabric::block::last_config;
 use crate::fabric::names::{BlockNumber, ChannelName};
 use crate::pb::common::{Block, ConfigUpdateEnvelope, HeaderType};
 use crate::runtime::retry::Backoff;
-
-/// How many configuration blocks are looked at when an update was refused.
-const LOOK_BACK: usize = 64;
 
 impl Client {
     /// Hands in an update of the orderers' own channel, and waits until an orderer has it in a configuration block. One

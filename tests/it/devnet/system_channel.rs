@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
+use opssc::client::Updated;
+use opssc::client::participation::BlockId;
 use opssc::devnet::{Builder, Devnet, DevnetError};
+use opssc::fabric::config::edit::Operation;
+use opssc::fabric::config::tree::Config;
+use opssc::fabric::config::update;
 use opssc::fabric::names::ChannelName;
+use opssc::pb::common::ConfigUpdateEnvelope;
 use serde_json::json;
 
 use super::participation::program;
@@ -74,5 +80,40 @@ async fn the_program_makes_a_channel_by_way_of_the_system_channel() {
     devnet.create_channel(&name("later")).await.unwrap();
     let client = devnet.admin(&org(2)).unwrap();
     assert_eq!(client.channel(name("later")).config().await.unwrap().sequence(), 1);
+    devnet.shutdown().await.unwrap();
+}
+
+/// An agent that was away for long hands in what others did in its absence: more than 64 configurations later, that was
+/// told as refused for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_that_was_made_long_ago_is_recognized() {
+    let folder = tempfile::tempdir().unwrap();
+    let system = name("system-channel");
+    let devnet = builder(folder.path()).system_channel(system.clone()).start().await.unwrap();
+    let client = devnet.admin(&org(1)).unwrap();
+    let began = devnet.height(&system).unwrap();
+    let mut first = None;
+    for number in 1..=66 {
+        let before = Config::from_block(&client.fetch_block(&system, BlockId::Config).await.unwrap()).unwrap();
+        let mut after = before.clone();
+        let endpoints = json!([{"Command": "set-orderer-endpoints", "Parameters":
+            {"OrgName": "Org1MSP", "OrdererEndpoints": [format!("127.0.0.1:{number}")]}}]);
+        for operation in Operation::parse_all(&endpoints.to_string()).unwrap() {
+            operation.apply(&mut after, None).unwrap();
+        }
+        let config_update = update::compute(system.as_str(), &before, &after).unwrap().encode();
+        let signature = client.sign_config_update(&config_update).await.unwrap();
+        let update = ConfigUpdateEnvelope { config_update, signatures: vec![signature] };
+        // To be told takes longer than to be ordered, and is not what is tested here.
+        tokio::select! {
+            made = client.submit_orderers_update(&system, &update) => {
+                assert_eq!(made.unwrap(), Updated::New { block: began + number - 1 });
+            }
+            () = devnet.ordered(&system, began + number) => {}
+        }
+        first.get_or_insert(update);
+    }
+    let again = client.submit_orderers_update(&system, &first.unwrap()).await.unwrap();
+    assert_eq!(again, Updated::Already { block: began });
     devnet.shutdown().await.unwrap();
 }
