@@ -253,11 +253,29 @@ impl Task<'_> {
             && let Ok(readiness) = channel.lifecycle().readiness(&otherwise).await
             && readiness.values().any(|approved| *approved)
         {
+            if readiness.get(self.operations.client.msp_id()) == Some(&true) {
+                return Err(self.approve_anew().await?);
+            }
             let encoding = self.operations.encoding.other().as_str();
             let others = named(&mut readiness.iter().filter(|(_, approved)| **approved).map(|(msp_id, _)| msp_id));
             reason = format!("{reason}; {others} approved it as with DEFINITION_ENCODING={encoding}");
         }
         Err(Trouble::doubtful(reason))
+    }
+
+    /// Puts the own approval into the bytes that are set now: it was given before the setting was changed, as people are
+    /// told to do where others approve in the other ones.
+    async fn approve_anew(&self) -> Result<Trouble, Trouble> {
+        let Found { plan, channel, .. } = self.found()?;
+        let lifecycle = channel.lifecycle();
+        let approved = lifecycle.query_approved(plan.chaincode(), Some(plan.sequence())).await;
+        let package = approved.map_err(|error| lifecycle_trouble(&error))?.and_then(|approved| approved.package_id);
+        let anew = lifecycle.ensure_approved(&plan.definition, package.as_ref()).await;
+        anew.map_err(|error| lifecycle_trouble(&error))?;
+        let encoding = self.operations.encoding.as_str();
+        Ok(Trouble::passing(format!(
+            "this organization has just approved it anew, as with DEFINITION_ENCODING={encoding}"
+        )))
     }
 
     /// Warns where organizations acknowledged different packages of the same sources. It stops nothing.

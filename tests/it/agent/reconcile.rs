@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use opssc::agent::journal::TaskState;
-use opssc::agent::progress::{Happening, Step, Task};
+use opssc::agent::progress::{Happening, Progress, Step, Task};
 use opssc::agent::{Hook, Moment};
 use opssc::opssc::chaincode_ops::{PackageType, Status, Task as OpsTask, TaskStatus};
 use opssc::runtime::CancellationToken;
@@ -68,5 +70,36 @@ async fn who_does_not_commit_is_replaced_by_the_next_organization() {
     let commits = world.calls(&mychannel(), "CommitChaincodeDefinition").await;
     let organizations: Vec<&str> = commits.iter().map(|call| call.organization.as_str()).collect();
     assert_eq!(organizations, ["Org2MSP"]);
+    second.stop().await;
+}
+
+/// Next to an organization whose definitions are in the original agent's bytes, nothing can be committed until the
+/// setting is changed; then the approval that was given before must not stay in the way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_approval_in_other_bytes_is_given_anew_once_the_setting_is_changed() {
+    let original = [("DEFINITION_ENCODING", "original")];
+    let world = World::start().await;
+    let mut first = world.agent_with(0, &original).await;
+    let mut input = proposal("p", "asset", 1);
+    let policy = "OR('Org1MSP.peer', 'Org2MSP.peer')";
+    input.chaincode_definition.validation_parameter = BASE64_STANDARD.encode(policy);
+    world.propose(&input).await;
+    first.until("the first approval", |said| matches!(said.happening, Happening::Ended { .. })).await;
+    // The last one to acknowledge is asked to commit.
+    let mut second = world.agent(1).await;
+    let waits = |said: &Progress| {
+        matches!(&said.happening, Happening::Waiting { step: Step::CheckReadiness, error, .. }
+            if error.contains("Org1MSP approved it as with DEFINITION_ENCODING=original"))
+    };
+    second.until("the other bytes", waits).await;
+    second.stop().await;
+
+    let second = world.agent_with(1, &original).await;
+    world.until("p", Status::Committed).await;
+    let name = "asset".parse().unwrap();
+    let lifecycle = world.members[0].client.channel(mychannel()).lifecycle();
+    let committed = within("the definition", lifecycle.committed(&name)).await.unwrap().expect("it is committed");
+    assert!(committed.approvals.values().all(|approved| *approved), "{:?}", committed.approvals);
+    first.stop().await;
     second.stop().await;
 }
