@@ -128,14 +128,15 @@ pub struct Bells {
     pub reconcile: Notify,
     /// Rung when certificates and keys may have been renewed.
     pub files: Notify,
-    /// Rung when the organization has approved a contract of OpsSC, whose server may be due.
-    pub(super) approved: Notify,
+    /// Rung when a server of a contract of OpsSC may be due, or its certificate renewed.
+    pub(super) servers: Notify,
 }
 
 impl Bells {
     /// Looks for everything, such as when an operator asks for it.
     pub fn ring_all(&self) {
         self.files.notify_one();
+        self.servers.notify_one();
         self.bootstrap.notify_one();
         self.reconcile.notify_one();
     }

@@ -69,7 +69,11 @@ impl Watchers {
         let channel = client.channel(settings.ops_channel.clone());
         let chaincodes = ChaincodeOps::new(channel.clone(), settings.chaincode_ops.clone());
         let channels = ChannelOps::new(channel, settings.channel_ops.clone());
-        let files = survey::files(settings.watching.tls.as_ref(), settings.orderers.client.as_ref());
+        let files = survey::files([
+            ("HTTP service", settings.watching.tls.as_ref()),
+            ("orderer administration", settings.orderers.client.as_ref()),
+            ("contract servers", settings.deployment.tls.server.as_ref()),
+        ]);
         let survey = Survey::new(client.clone(), channels.clone(), files, settings.watching.survey_interval);
         let watched = Watched {
             health: Arc::clone(health),
@@ -112,8 +116,11 @@ async fn mirror(
     }
 }
 
-/// What sends progress to the WebSocket server, where one is set.
-fn notifier(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Option<Notifier>, SettingsError> {
+/// What sends progress to the WebSocket server, where one is set. Dials nothing yet.
+///
+/// # Errors
+/// What is wrong with the settings.
+pub(super) fn notifier(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Option<Notifier>, SettingsError> {
     let Some(url) = &settings.ws_url else { return Ok(None) };
     let made = Notifier::new(url, settings.watching.ws_tls_ca.as_deref(), Arc::clone(metrics));
     made.map(Some).map_err(|what| {

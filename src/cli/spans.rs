@@ -4,29 +4,23 @@
 //! may wait for it. Spans wait in a queue of bounded length, a thread of the SDK sends them in batches, and what finds no
 //! place is dropped. That the collector takes none is said once, and once that it does again.
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::Uri;
-use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{WithExportConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{self, SdkTracer, SdkTracerProvider, SpanData, SpanExporter};
-use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tracing::Subscriber;
 use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::agent::collector::{Shown, channel, metadata};
 use crate::agent::config::{Collector, Problem, Sampler, Settings, SettingsError};
 use crate::agent::text;
 use crate::runtime;
-use crate::runtime::dns::Resolver;
-use crate::runtime::roots::system_roots;
 
 /// How long what is left may take at the end.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -80,40 +74,13 @@ impl Spans {
 }
 
 fn exporter(collector: &Collector) -> Result<opentelemetry_otlp::SpanExporter, String> {
-    let mut headers = MetadataMap::new();
-    for (name, value) in &collector.headers {
-        let name = MetadataKey::<Ascii>::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?;
-        let mut value = MetadataValue::try_from(value.reveal()).map_err(|error| error.to_string())?;
-        value.set_sensitive(true);
-        headers.insert(name, value);
-    }
     opentelemetry_otlp::SpanExporter::builder()
         .with_tonic()
         .with_channel(channel(collector)?)
-        .with_metadata(headers)
+        .with_metadata(metadata(collector)?)
         .with_timeout(collector.timeout)
         .build()
         .map_err(|error| text::chain(&error))
-}
-
-/// Names are looked up as those of nodes are: a static program cannot ask the C library.
-fn channel(collector: &Collector) -> Result<Channel, String> {
-    let mut endpoint =
-        Endpoint::from(collector.endpoint.clone()).timeout(collector.timeout).connect_timeout(collector.timeout);
-    if collector.endpoint.scheme_str() == Some("https") {
-        let tls = match &collector.certificate {
-            Some(path) => {
-                let pem = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-                ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem))
-            }
-            None => ClientTlsConfig::new().trust_anchors(system_roots().roots),
-        };
-        endpoint = endpoint.tls_config(tls).map_err(|error| text::chain(&error))?;
-    }
-    let mut tcp = HttpConnector::new_with_resolver(Resolver::default());
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    Ok(endpoint.connect_with_connector_lazy(tcp))
 }
 
 fn sampler(sampler: Sampler) -> trace::Sampler {
@@ -138,17 +105,6 @@ fn resource(settings: &Settings, collector: &Collector) -> Resource {
         .with_attributes(given)
         .with_service_name(collector.service.clone())
         .build()
-}
-
-/// An address without what may be a password in it.
-struct Shown<'a>(&'a Uri);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, host) = (self.0.scheme_str().unwrap_or_default(), self.0.host().unwrap_or_default());
-        write!(f, "{scheme}://{host}")?;
-        self.0.port_u16().map_or(Ok(()), |port| write!(f, ":{port}"))
-    }
 }
 
 /// Sends, and says once when that does not work.

@@ -197,7 +197,7 @@ impl Actor {
         });
         let results = join_all(deploying).await;
         if results.iter().any(Result::is_ok) {
-            self.bells.approved.notify_one();
+            self.bells.servers.notify_one();
         }
         Acted::of(results)
     }

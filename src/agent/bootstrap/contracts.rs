@@ -136,7 +136,10 @@ impl Contracts {
 }
 
 /// Certificates for a package, which everybody may read who can read a peer's disk: a key beside them must not get in.
-fn certificates(path: &Path) -> io::Result<String> {
+///
+/// # Errors
+/// That it cannot be read, or holds a key.
+pub(in crate::agent) fn certificates(path: &Path) -> io::Result<String> {
     let pem = Zeroizing::new(std::fs::read_to_string(path)?);
     if pem.contains("PRIVATE KEY") {
         let remedy = "it holds a private key, too: name a file of certificates alone by OPSSC_SERVER_TLS_CA";

@@ -31,7 +31,7 @@ use super::daemon::Bells;
 use super::text;
 use act::Actor;
 pub(super) use act::CatchUp;
-pub(super) use contracts::Contracts;
+pub(super) use contracts::{Contracts, certificates};
 pub use foresee::Foreseen;
 pub(super) use foresee::foresee;
 use missing::{Missing, missing};

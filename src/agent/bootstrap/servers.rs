@@ -2,19 +2,17 @@
 //!
 //! A module of its own because it goes on whether the agent leads or not: peers need the contracts at any time. A server
 //! registers with a package ID, so each looks which one its organization has approved, whoever approved it, and begins
-//! anew when that changes. A port that is taken is tried again; nothing else of the agent waits for it.
+//! anew when that changes, or the files with its certificate. A pair of files that does not fit together, as while one of
+//! them is being replaced, changes nothing. A port that is taken is tried again; nothing else of the agent waits for it.
 
 use std::convert::Infallible;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-
-use sha2::{Digest as _, Sha256};
-use zeroize::Zeroizing;
 
 use super::contracts::Contracts;
 use super::text;
 use crate::agent::daemon::Bells;
+use crate::agent::pair::Pair;
 use crate::chaincode::shim::{Config, Server, Tls};
 use crate::client::Channel;
 use crate::fabric::names::{ChaincodeName, PackageId};
@@ -24,6 +22,8 @@ use crate::runtime::retry::Backoff;
 /// How often it looks whether another package is approved.
 const PERIOD: Duration = Duration::from_mins(1);
 const SOON: Duration = Duration::from_millis(500);
+/// How often it looks whether its certificate was renewed.
+const FILES: Duration = Duration::from_secs(10);
 
 /// Serves those contracts for which a setting says where.
 pub(in crate::agent) struct ContractServers {
@@ -36,12 +36,21 @@ pub(in crate::agent) struct ContractServers {
 struct Serving {
     package: PackageId,
     /// By which another certificate is told from this one.
-    shown: Option<[u8; 32]>,
+    shown: Shown,
     workers: Workers,
 }
 
+/// What tells one certificate with its key from another; `None` without TLS.
+type Shown = Option<[u8; 32]>;
+
+impl Serving {
+    fn runs(&self) -> bool {
+        !self.workers.token().is_cancelled()
+    }
+}
+
 impl ContractServers {
-    /// For the contracts on `ops`; `bells` ring when one was approved.
+    /// For the contracts on `ops`; `bells` ring when something may have changed.
     pub(in crate::agent) fn new(ops: Channel, contracts: Contracts, bells: Arc<Bells>) -> Self {
         Self { ops, contracts, bells }
     }
@@ -52,26 +61,34 @@ impl ContractServers {
             self.contracts.names().into_iter().filter(|name| self.contracts.server(name).listen.is_some()).collect();
         let mut serving: Vec<Option<Serving>> = names.iter().map(|_| None).collect();
         let schedule = || Backoff::new(SOON, PERIOD);
-        let mut waits = schedule();
+        let (mut waits, mut told) = (schedule(), Vec::new());
         while !names.is_empty() {
-            let mut settled = true;
+            let mut reasons = Vec::new();
             for (name, server) in names.iter().zip(&mut serving) {
                 let Some(result) = workers.token().run_until_cancelled(self.update(name, server, &workers)).await
                 else {
                     break;
                 };
                 if let Err(reason) = result {
-                    settled = false;
-                    tracing::info!(chaincode = %name, reason, "contract is not served yet");
+                    let is_served = server.as_ref().is_some_and(Serving::runs);
+                    reasons.push((name, is_served, reason));
                 }
             }
-            if settled {
+            for said in reasons.iter().filter(|said| !told.contains(*said)) {
+                match said {
+                    (name, true, reason) => tracing::warn!(chaincode = %name, reason, "contract is served as before"),
+                    (name, false, reason) => tracing::info!(chaincode = %name, reason, "contract is not served yet"),
+                }
+            }
+            told = reasons;
+            if told.is_empty() {
                 waits = schedule();
             }
-            let rest = if settled { PERIOD } else { waits.next().unwrap_or(PERIOD) };
+            let rest = if told.is_empty() { PERIOD } else { waits.next().unwrap_or(PERIOD) };
             tokio::select! {
                 () = workers.cancelled() => break,
-                () = self.bells.approved.notified() => waits = schedule(),
+                () = self.bells.servers.notified() => waits = schedule(),
+                () = self.renewal(&serving) => {}
                 () = tokio::time::sleep(rest) => {}
             }
         }
@@ -99,7 +116,7 @@ impl ContractServers {
         if let Some(server) = serving
             && server.package == package
             && server.shown == shown
-            && !server.workers.token().is_cancelled()
+            && server.runs()
         {
             return Ok(());
         }
@@ -125,15 +142,24 @@ impl ContractServers {
         Ok(())
     }
 
-    /// What the servers show, read each time as it may have been renewed; and a digest of it.
-    async fn tls(&self) -> Result<(Option<Tls>, Option<[u8; 32]>), String> {
+    /// Waits until another certificate can be shown than some server does.
+    async fn renewal(&self, serving: &[Option<Serving>]) {
+        loop {
+            tokio::time::sleep(FILES).await;
+            // What cannot be shown is told when the whole is looked at.
+            if let Ok((_, shown)) = self.tls().await
+                && serving.iter().flatten().any(|server| server.shown != shown)
+            {
+                return;
+            }
+        }
+    }
+
+    /// What the servers show, read each time as it may have been renewed.
+    async fn tls(&self) -> Result<(Option<Tls>, Shown), String> {
         let Some((cert, key)) = self.contracts.deployment.tls.server.clone() else { return Ok((None, None)) };
-        let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
-        crate::runtime::blocking(move || {
-            let (cert, key) = (read(&cert)?, Zeroizing::new(read(&key)?));
-            let digest = Sha256::new().chain_update(&cert).chain_update(&*key).finalize();
-            Ok((Some(Tls::new(cert, key.to_vec())), Some(digest.into())))
-        })
-        .await
+        let pair = crate::runtime::blocking(move || Pair::read(&cert, &key)).await?;
+        let shown = pair.digest();
+        Ok((Some(Tls::new(pair.certificate, pair.key.to_vec())), Some(shown)))
     }
 }

@@ -5,6 +5,7 @@
 
 mod files;
 mod online;
+mod tls;
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -130,6 +131,7 @@ pub fn of_settings(error: &SettingsError) -> Vec<Finding> {
 pub fn offline(settings: &Settings) -> Vec<Finding> {
     let mut findings = Findings::default();
     files::check(settings, &mut findings);
+    tls::check(settings, &mut findings);
     findings.0
 }
 

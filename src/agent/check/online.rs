@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use super::Findings;
 use crate::agent::config::Settings;
-use crate::agent::text;
+use crate::agent::{collector, text, watchers};
 use crate::client::participation::BlockId;
 use crate::client::{CallError, Client};
 use crate::fabric::block::Block;
@@ -18,6 +18,7 @@ use crate::opssc::channel_ops::ChannelType;
 const SKEW: i64 = 60;
 
 pub(super) async fn check(settings: &Settings, client: &Client, findings: &mut Findings) {
+    watchers(settings, findings).await;
     let joined = peers(settings, client, findings).await;
     orderers(settings, client, findings).await;
     if !joined.iter().flatten().any(|channel| *channel == settings.ops_channel) {
@@ -53,6 +54,29 @@ pub(super) async fn check(settings: &Settings, client: &Client, findings: &mut F
     }
     if all_committed {
         channels(settings, client, &joined, findings).await;
+    }
+}
+
+/// Those who are told of the work. It goes on without them.
+async fn watchers(settings: &Settings, findings: &mut Findings) {
+    if let Some(named) = &settings.collector {
+        let subject = format!("collector {}", collector::Shown(&named.endpoint));
+        match collector::probe(named).await {
+            Ok(()) => findings.good(&subject, "takes spans"),
+            Err(what) => findings.warn(
+                &subject,
+                &format!("takes no spans: {what}"),
+                "is its gRPC service running, and are OTEL_EXPORTER_OTLP_ENDPOINT, _CERTIFICATE and _HEADERS right?",
+            ),
+        }
+    }
+    // What is wrong with the settings was told already.
+    if let Ok(Some(notifier)) = watchers::notifier(settings, &std::sync::Arc::default()) {
+        let subject = format!("WebSocket server {}", notifier.server());
+        match notifier.probe().await {
+            Ok(()) => findings.good(&subject, "answers"),
+            Err(what) => findings.warn(&subject, &what, "is it running, and are WS_URL and WS_TLS_CA right?"),
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
+
+use crate::agent::pair::Pair;
 
 /// How often the files are looked at, at most.
 const LOOK: Duration = Duration::from_secs(5);
@@ -70,24 +70,7 @@ impl Certificate {
 }
 
 fn read(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, String> {
-    let open = |path: &Path| {
-        std::fs::read(path).map(zeroize::Zeroizing::new).map_err(|error| format!("{}: {error}", path.display()))
-    };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&open(cert)?)
-        .collect::<Result<_, _>>()
-        .map_err(|_| format!("{} is not PEM", cert.display()))?;
-    if chain.is_empty() {
-        return Err(format!("{} holds no certificate", cert.display()));
-    }
-    let private =
-        PrivateKeyDer::from_pem_slice(&open(key)?).map_err(|_| format!("{} holds no private key", key.display()))?;
-    let unfit = |error: rustls::Error| format!("{} and {}: {error}", cert.display(), key.display());
-    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(unfit)?
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(unfit)?;
+    let mut config = Pair::read(cert, key)?.config;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

@@ -97,6 +97,22 @@ impl Notifier {
         Ok(Self { server, queue: Arc::new(queue), metrics })
     }
 
+    /// Where messages go, fit to be shown.
+    pub(super) fn server(&self) -> String {
+        self.server.to_string()
+    }
+
+    /// Opens a connection and closes it again, for whoever wants to know whether the server is there.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) async fn probe(&self) -> Result<(), String> {
+        let mut socket = self.server.connect().await?;
+        // It has answered; how it takes the end of it does not matter.
+        let _ = tokio::time::timeout(SEND, socket.close(None)).await;
+        Ok(())
+    }
+
     /// Where reports go in.
     pub(super) fn queue(&self) -> Arc<Queue> {
         Arc::clone(&self.queue)

@@ -79,9 +79,7 @@ fn warn_of_changes(before: Option<&Snapshot>, now: &Snapshot) {
 }
 
 /// Files of certificates that are shown by their names.
-pub(super) fn files(tls: Option<&(PathBuf, PathBuf)>, orderers: Option<&(PathBuf, PathBuf)>) -> Vec<CertificateFile> {
-    let service = tls.map(|(cert, _)| ("HTTP service", cert));
-    let administration = orderers.map(|(cert, _)| ("orderer administration", cert));
-    let named = service.into_iter().chain(administration);
-    named.map(|(what, path)| CertificateFile { what, path: path.clone() }).collect()
+pub(super) fn files<const N: usize>(named: [(&'static str, Option<&(PathBuf, PathBuf)>); N]) -> Vec<CertificateFile> {
+    let set = named.into_iter().filter_map(|(what, pair)| Some((what, &pair?.0)));
+    set.map(|(what, path)| CertificateFile { what, path: path.clone() }).collect()
 }

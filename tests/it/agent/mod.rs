@@ -2,6 +2,7 @@
 
 mod bft;
 mod bootstrap;
+mod certificates;
 mod channels;
 mod crash;
 mod crash_amid;

@@ -68,11 +68,20 @@ impl Process {
         within(&format!("a line with {words:?}"), read).await
     }
 
+    /// SIGHUP.
+    pub(super) async fn hang_up(&self) {
+        self.signal("-HUP").await;
+    }
+
+    async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = within("kill", Command::new("kill").args([name, &id]).status()).await.unwrap();
+        assert!(sent.success());
+    }
+
     /// SIGTERM: the code with which it ends, and its whole log.
     pub(super) async fn terminate(mut self) -> (Option<i32>, Vec<String>) {
-        let id = self.child.id().expect("it runs").to_string();
-        let sent = within("kill", Command::new("kill").args(["-TERM", &id]).status()).await.unwrap();
-        assert!(sent.success());
+        self.signal("-TERM").await;
         let code = within("the end", self.child.wait()).await.unwrap().code();
         let rest = async {
             let mut lines = self.read;

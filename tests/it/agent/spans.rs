@@ -3,22 +3,28 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use opssc::agent::check::{self, Verdict};
+use opssc::agent::config::Settings;
 use opssc::opssc::chaincode_ops::Status as Proposed;
+use opssc::runtime::CancellationToken;
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::codegen::{Body, Service, StdError, http};
 use tonic::server::{Grpc, NamedService, UnaryService};
-use tonic::transport::Server;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
 use super::process::Process;
+use super::tls;
 use super::world::{World, proposal, within};
 
 /// What is read of `opentelemetry/proto/collector/trace/v1/trace_service.proto` and what it imports.
@@ -92,8 +98,12 @@ struct Collector {
 }
 
 impl Collector {
+    fn new(refuses: bool) -> Self {
+        Self { refuses, got: Arc::default(), tokens: Arc::default(), asked: watch::Sender::new(0) }
+    }
+
     async fn start(refuses: bool) -> (Self, SocketAddr) {
-        let collector = Self { refuses, got: Arc::default(), tokens: Arc::default(), asked: watch::Sender::new(0) };
+        let collector = Self::new(refuses);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = Server::builder().add_service(collector.clone());
@@ -101,9 +111,35 @@ impl Collector {
         (collector, address)
     }
 
+    /// Serves with TLS until told to stop. Whoever comes after that waits in the queue of `listener`.
+    fn serve(&self, files: &tls::Files, listener: &std::net::TcpListener) -> Serving {
+        let read = |path: &Path| std::fs::read(path).unwrap();
+        let identity = Identity::from_pem(read(&files.certificate), read(&files.key));
+        let serving =
+            Server::builder().tls_config(ServerTlsConfig::new().identity(identity)).unwrap().add_service(self.clone());
+        let incoming = TcpListenerStream::new(TcpListener::from_std(listener.try_clone().unwrap()).unwrap());
+        let stop = CancellationToken::new();
+        let ended = tokio::spawn(serving.serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()));
+        Serving { stop, ended }
+    }
+
     fn spans(&self) -> Vec<Span> {
         let got = self.got.lock().unwrap();
         got.iter().flat_map(|spans| &spans.scope_spans).flat_map(|spans| spans.spans.clone()).collect()
+    }
+}
+
+/// A collector at work.
+struct Serving {
+    stop: CancellationToken,
+    ended: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl Serving {
+    /// Hangs up on everybody.
+    async fn stop(self) {
+        self.stop.cancel();
+        within("the end of the collector", self.ended).await.unwrap().unwrap();
     }
 }
 
@@ -238,4 +274,69 @@ async fn collectors_that_refuse_or_hang_hold_nothing_up_and_are_told_once() {
     assert_eq!(lines[0].iter().filter(told).count(), 1, "{:#?}", lines[0]);
     let theirs = |line: &String| line.contains(r#""target":"opentelemetry"#);
     assert!(!lines.iter().flatten().any(theirs), "{lines:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_with_tls_gets_spans_again_after_it_was_away() {
+    let world = World::start().await;
+    let second = world.agent(1).await;
+    let files = tls::files(world.folder.path());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let collector = Collector::new(false);
+    let serving = collector.serve(&files, &listener);
+    let endpoint = format!("https://{}", listener.local_addr().unwrap());
+    let settings = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", files.authority.to_str().unwrap()),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "500"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "20"),
+    ];
+    assert_eq!(checked(&world, &settings).await, (Verdict::Good, "takes spans".to_owned()));
+    let without = checked(&world, &settings[..1]).await;
+    assert_eq!(without.0, Verdict::Warning, "nobody vouches for it: {}", without.1);
+
+    let mut agent = Process::start(&world.environment(0, &settings));
+    agent.until(&["listening", "chaincode-ops"]).await;
+    let mut count = 0;
+    let mut task = async || {
+        count += 1;
+        world.propose(&proposal(&format!("p{count}"), &format!("asset{count}"), 1)).await;
+        world.until(&format!("p{count}"), Proposed::Committed).await;
+    };
+    let mut asked = collector.asked.subscribe();
+    asked.mark_unchanged();
+    task().await;
+    within("spans", asked.changed()).await.unwrap();
+    serving.stop().await;
+    task().await;
+    agent.until(&["the collector takes no spans"]).await;
+    assert_eq!(checked(&world, &settings).await.0, Verdict::Warning);
+
+    let serving = collector.serve(&files, &listener);
+    let tasks = async {
+        loop {
+            task().await;
+        }
+    };
+    // As many as it takes for one of them to fall into a time in which the collector is found again.
+    tokio::select! {
+        _ = agent.until(&["the collector takes spans again"]) => {}
+        () = tasks => {}
+    }
+    assert_eq!(agent.terminate().await.0, Some(0));
+    serving.stop().await;
+    second.stop().await;
+}
+
+/// What a check says about the collector.
+async fn checked(world: &World, settings: &[(&'static str, &str)]) -> (Verdict, String) {
+    let environment = world.environment(0, settings);
+    let settings = Settings::from_lookup(|name| environment.get(name).cloned()).unwrap();
+    let files = check::offline(&settings);
+    assert!(files.iter().any(|it| it.subject == "collector's settings" && it.verdict == Verdict::Good), "{files:#?}");
+    let findings = within("the check", check::online(&settings, &world.members[0].client)).await;
+    let found = findings.iter().find(|finding| finding.subject.starts_with("collector https://127.0.0.1:"));
+    let found = found.unwrap_or_else(|| panic!("no collector in {findings:#?}"));
+    (found.verdict, found.what.clone())
 }
