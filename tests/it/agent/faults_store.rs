@@ -1,13 +1,15 @@
-//! A journal that cannot be written, or that is not what it was.
+//! A journal that cannot be written, or that is not what it was, and a folder for sources that cannot be written.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use opssc::opssc::chaincode_ops::{Status, Task};
+use opssc::agent::progress::{Happening, Step};
+use opssc::opssc::chaincode_ops::{Status, Task, TaskStatus};
 use tokio::process::Command;
 
 use super::http::get;
 use super::process::Process;
+use super::sources::{Origin, proposed, write_sources};
 use super::world::{World, proposal, within};
 
 /// Makes the folder of the journal a mount of its own.
@@ -145,6 +147,41 @@ async fn a_read_only_or_full_disk_at_the_start_is_told() {
     world.propose(&proposal("p", "asset", 1)).await;
     world.until("p", Status::Committed).await;
     for agent in agents {
+        agent.stop().await;
+    }
+}
+
+/// In its place is a file, which stops the administrator of the machine, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_for_sources_that_cannot_be_written_is_waited_for() {
+    let world = World::start().await;
+    let root = world.folder.path().join("repositories");
+    write_sources(&root);
+    let origin = Origin::start(&world, &root).await;
+    let work = world.folder.path().join("work");
+    let settings = [&origin.settings()[..], &[("WORK_DIR", work.to_str().unwrap())]].concat();
+    let mut agent = world.agent_with(0, &settings).await;
+    let other = world.agent_with(1, &origin.settings()).await;
+    for agent in [&agent, &other] {
+        within("listening", agent.health.until(true)).await;
+    }
+    // It may have been made at the start, and is made anew when it is needed.
+    let _ = std::fs::remove_dir_all(&work);
+    std::fs::write(&work, "in the way").unwrap();
+    world.propose(&proposed("go", "golang", "go", "chaincode")).await;
+    for _ in 0..2 {
+        let waits = agent.until("the wait", |said| matches!(said.happening, Happening::Waiting { .. })).await;
+        let Happening::Waiting { step, error, .. } = waits.happening else {
+            unreachable!("that is what was waited for")
+        };
+        assert_eq!((waits.proposal.as_str(), step), ("go", Step::Fetch));
+        assert!(error.contains("folder"), "{error}");
+    }
+    std::fs::remove_file(&work).unwrap();
+    world.until("go", Status::Committed).await;
+    let histories = world.histories("go").await;
+    assert!(histories.iter().all(|history| history.status != TaskStatus::Failure), "{histories:?}");
+    for agent in [agent, other] {
         agent.stop().await;
     }
 }
