@@ -22,29 +22,10 @@ pub enum Moment {
     After,
 }
 
-/// What bootstrap does on a node by itself, without a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Deed {
-    /// A peer joins a channel.
-    Join,
-    /// A package is installed on a peer: a contract of OpsSC, or what another own peer has already.
-    Install,
-    /// A contract of OpsSC is approved.
-    Approve,
-}
-
-impl Deed {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Join, Self::Install, Self::Approve];
-}
-
 /// Called around every step: for tests that end the process there.
 pub trait Hook: Send + Sync {
     /// The agent is at this point.
     fn at(&self, moment: Moment, task: Task, step: Step, proposal: &str);
-
-    /// Bootstrap is at this point.
-    fn at_deed(&self, _moment: Moment, _deed: Deed) {}
 }
 
 /// No test is under way.
@@ -72,13 +53,15 @@ pub(super) struct Account {
     proposal: String,
     shown: String,
     record: Mutex<TaskRecord>,
+    /// Who holds it writes: of two that write at the same time, the one that knows more must be the last.
+    saving: tokio::sync::Mutex<()>,
 }
 
 impl Account {
     /// Goes on with this record.
     pub(super) fn new(listeners: Arc<Listeners>, record: TaskRecord) -> Self {
         let (task, proposal, shown) = (record.task, record.proposal.clone(), record.shown());
-        Self { listeners, task, proposal, shown, record: Mutex::new(record) }
+        Self { listeners, task, proposal, shown, record: Mutex::new(record), saving: tokio::sync::Mutex::default() }
     }
 
     fn record(&self) -> MutexGuard<'_, TaskRecord> {
@@ -172,6 +155,7 @@ impl Account {
 
     /// Writes the record into the journal, and waits until that is possible.
     pub(super) async fn save(&self) -> Result<(), Abandoned> {
+        let _turn = self.saving.lock().await;
         // What was asked for meanwhile must not be written over.
         let known = self.listeners.journal.task(self.task, &self.proposal);
         let record = {
@@ -192,12 +176,29 @@ impl Account {
         (record.state, record.next_try_ms, record.outcome) = (TaskState::Running, None, None);
     }
 
+    /// The task goes on: what its steps came to before stays known.
+    pub(super) fn go_on(&self) {
+        let mut record = self.record();
+        record.attempts = record.attempts.saturating_add(1);
+        (record.state, record.next_try_ms, record.outcome) = (TaskState::Running, None, None);
+    }
+
     /// A step is about to be taken.
     pub(super) async fn begin(&self, step: Step) -> Result<(), Abandoned> {
         // Installing tells of each peer by itself.
         if step != Step::Install {
             self.report(None, Happening::Started(step));
         }
+        self.stand_at(step).await
+    }
+
+    /// A step is about to be taken that concerns one peer alone, beside others.
+    pub(super) async fn begin_on(&self, step: Step, peer: Option<&str>) -> Result<(), Abandoned> {
+        self.report(peer, Happening::Started(step));
+        self.stand_at(step).await
+    }
+
+    async fn stand_at(&self, step: Step) -> Result<(), Abandoned> {
         {
             let mut record = self.record();
             (record.state, record.step, record.next_try_ms, record.outcome) =
@@ -206,6 +207,55 @@ impl Account {
         self.save().await?;
         self.listeners.hook.at(Moment::Before, self.task, step, &self.proposal);
         Ok(())
+    }
+
+    /// What a step came to that concerns one peer alone.
+    pub(super) async fn done_on(
+        &self,
+        step: Step,
+        peer: Option<&str>,
+        elapsed: Duration,
+        detail: String,
+    ) -> Result<(), Abandoned> {
+        self.listeners.hook.at(Moment::After, self.task, step, &self.proposal);
+        self.report(peer, Happening::Finished { step, elapsed, detail });
+        self.save().await
+    }
+
+    /// What is done on several peers came to this on one of them. What that means for the task is told elsewhere.
+    pub(super) fn fell_short(&self, step: Step, peer: &str, result: StepResult, error: &str) {
+        self.record().step_entry(step, Some(peer), now_ms()).end(result, error, now_ms());
+    }
+
+    /// The task waits, in this state and for this reason.
+    pub(super) async fn rest(
+        &self,
+        state: TaskState,
+        reason: &str,
+        again_in: Option<Duration>,
+    ) -> Result<(), Abandoned> {
+        {
+            let mut record = self.record();
+            let reason = text::bounded(reason, text::ERROR_LIMIT);
+            if record.state == state && again_in.is_none() && record.outcome.as_ref() == Some(&reason) {
+                return Ok(());
+            }
+            (record.state, record.outcome) = (state, Some(reason));
+            record.next_try_ms = again_in.map(|again_in| now_ms().saturating_add(millis(again_in)));
+        }
+        self.save().await
+    }
+
+    /// Whatever is in the middle of something by the record is not: what it came to was `found`, or is not known.
+    pub(super) fn settle_steps(&self, found: Option<&str>) {
+        let now = now_ms();
+        for entry in &mut self.record().steps {
+            match (entry.result, found) {
+                (StepResult::Running | StepResult::Waiting, Some(found)) => entry.end(StepResult::Done, found, now),
+                (StepResult::Running, None) => entry.end(StepResult::Waiting, "what it came to is not known", now),
+                _ => {}
+            }
+        }
     }
 
     /// A step was taken.

@@ -117,9 +117,9 @@ impl Duties {
             catch_up: catch_up(&tasks, branch),
             bells: Arc::clone(&self.bells),
             standing: Arc::clone(&self.standing),
-            hook: Arc::clone(&self.hook),
+            listeners: Arc::clone(&listeners),
+            holds: self.holds.clone(),
             period: settings.tasks.bootstrap_period,
-            stop: branch.token(),
         });
         branch.spawn_to_end("bootstrap", bootstrap.run());
 
@@ -231,6 +231,8 @@ impl Runner for Jobs {
                 Task::PrepareToDeploy => Kind::PrepareToDeploy,
                 Task::Deploy => Kind::Deploy,
                 Task::CatchUp => Kind::CatchUp,
+                // It does them by itself and hands none in.
+                Task::JoinChannel | Task::DeployContract | Task::InstallPackage => return End::Abandoned,
                 Task::UpdateChannel => {
                     let part = if account.now().executor { Part::Executor } else { Part::Member };
                     return turn::run(&account, &mut self.channels.job(part, &account), &crowd, limit).await;

@@ -44,7 +44,7 @@ mod trouble;
 mod turn;
 mod watchers;
 
-pub use account::{Deed, Hook, Moment};
+pub use account::{Hook, Moment};
 pub use channel_plan::channel_signatures;
 pub use daemon::{Agent, AgentError, Bells, connect, foresee};
 pub use plan::{collections, endorsement_policy};

@@ -26,11 +26,25 @@ pub enum Task {
     UpdateChannel,
     /// Preparing a chaincode that was committed before the organization came.
     CatchUp,
+    /// Having own peers join a channel. Named by the channel.
+    JoinChannel,
+    /// Putting a contract of OpsSC on the own peers as it is committed. Named by the package's label.
+    DeployContract,
+    /// Giving own peers a package that others of the organization have. Named by the package's ID.
+    InstallPackage,
 }
 
 impl Task {
     /// All tasks.
-    pub const ALL: [Self; 4] = [Self::PrepareToDeploy, Self::Deploy, Self::UpdateChannel, Self::CatchUp];
+    pub const ALL: [Self; 7] = [
+        Self::PrepareToDeploy,
+        Self::Deploy,
+        Self::UpdateChannel,
+        Self::CatchUp,
+        Self::JoinChannel,
+        Self::DeployContract,
+        Self::InstallPackage,
+    ];
 
     /// The name in logs.
     pub fn as_str(self) -> &'static str {
@@ -39,7 +53,15 @@ impl Task {
             Self::Deploy => Kind::Deploy.as_str(),
             Self::UpdateChannel => "updateChannel",
             Self::CatchUp => Kind::CatchUp.as_str(),
+            Self::JoinChannel => "joinChannel",
+            Self::DeployContract => "deployContract",
+            Self::InstallPackage => "installPackage",
         }
+    }
+
+    /// Whether bootstrap does it, which is about no proposal: it finds by looking what there is to do, and needs no turn.
+    pub fn is_of_bootstrap(self) -> bool {
+        matches!(self, Self::JoinChannel | Self::DeployContract | Self::InstallPackage)
     }
 }
 
@@ -96,11 +118,15 @@ pub enum Step {
     CreateChannel,
     /// Tell the ledger how the commit ended.
     Notify,
+    /// Have a peer join a channel.
+    Join,
+    /// Get a package from an own peer that has it.
+    Copy,
 }
 
 impl Step {
-    /// All steps, in the order in which they are taken.
-    pub const ALL: [Self; 12] = [
+    /// All steps: those of proposals in the order in which they are taken, then those of bootstrap.
+    pub const ALL: [Self; 14] = [
         Self::Validate,
         Self::Fetch,
         Self::Build,
@@ -113,6 +139,8 @@ impl Step {
         Self::UpdateChannel,
         Self::CreateChannel,
         Self::Notify,
+        Self::Join,
+        Self::Copy,
     ];
 
     /// The step in words.
@@ -130,6 +158,8 @@ impl Step {
             Self::UpdateChannel => "Update channel",
             Self::CreateChannel => "Create channel",
             Self::Notify => "Notify commit result",
+            Self::Join => "Join channel",
+            Self::Copy => "Copy package",
         }
     }
 }
@@ -255,7 +285,7 @@ pub enum Happening {
 pub struct Progress {
     /// The organization whose agent speaks.
     pub organization: MspId,
-    /// The proposal, fit to be shown.
+    /// The proposal, or what a task of bootstrap is named by; fit to be shown.
     pub proposal: String,
     /// The task.
     pub task: Task,

@@ -176,7 +176,9 @@ impl Scheduler {
         let mut turns = Turns::new();
         let crowd = Crowd::default();
         let mut held = self.holds.subscribe();
-        let open = self.tasks.journal().tasks().into_iter().filter(|record| record.state.is_open());
+        let open = self.tasks.journal().tasks().into_iter();
+        // What bootstrap has left over it looks at by itself.
+        let open = open.filter(|record| record.state.is_open() && !record.task.is_of_bootstrap());
         self.tasks.call(open.map(|record| (record.task, record.proposal.clone())));
         while !stop.is_cancelled() {
             board.take(self.tasks.arrivals());

@@ -17,6 +17,7 @@ mod flows;
 mod latecomers;
 mod membership;
 mod network;
+mod outages;
 mod packages;
 mod program;
 mod proposals;

@@ -82,6 +82,13 @@ impl Agent {
         });
     }
 
+    /// Waits until it says that it is healthy (again).
+    pub fn until_healthy(&self) {
+        until(PATIENCE, &format!("{} is healthy", self.process.name()), || {
+            crate::network::http_get(self.health.address(), "/healthz").map(drop)
+        });
+    }
+
     /// Kills it as a crash would.
     pub fn kill(&mut self) {
         self.process.kill();

@@ -52,17 +52,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 async fn soak() {
     let Some(binaries) = Binaries::from_environment("soak") else { return };
     let mut network = Network::start(&binaries, Options::default());
-    let mut consortium = Consortium::connect(&network);
-    consortium.deploy_opssc(&network).await;
-    let ledgers: Vec<_> = consortium
-        .clients
-        .iter()
-        .map(|client| {
-            ChaincodeOps::new(client.channel(channel_name(OPS_CHANNEL)), "chaincode-ops".parse().expect("a name"))
-        })
-        .collect();
-    let start = |organization| Agent::start(&network, organization, "127.0.0.1:9");
-    let mut agents: Vec<Agent> = network.organizations().iter().map(start).collect();
+    let (consortium, ledgers, mut agents) = begin(&network).await;
     let mut victims: Vec<Victim> = (0..agents.len()).map(Victim::Agent).collect();
     for organization in network.organizations() {
         victims.extend(organization.peers.iter().map(|peer| Victim::Node(peer.name.clone())));
@@ -105,8 +95,23 @@ async fn soak() {
     );
 }
 
+/// OpsSC among the organizations of a network, and an agent of each.
+pub async fn begin(network: &Network) -> (Consortium, Vec<ChaincodeOps>, Vec<Agent>) {
+    let mut consortium = Consortium::connect(network);
+    consortium.deploy_opssc(network).await;
+    let ledgers = consortium
+        .clients
+        .iter()
+        .map(|client| {
+            ChaincodeOps::new(client.channel(channel_name(OPS_CHANNEL)), "chaincode-ops".parse().expect("a name"))
+        })
+        .collect();
+    let start = |organization| Agent::start(network, organization, "127.0.0.1:9");
+    (consortium, ledgers, network.organizations().iter().map(start).collect())
+}
+
 /// Both organizations agree, whatever it takes.
-async fn propose(ledgers: &[ChaincodeOps], id: &str) {
+pub async fn propose(ledgers: &[ChaincodeOps], id: &str) {
     let input = ProposalInput {
         id: id.to_owned(),
         channel_id: CHANNEL.to_owned(),
@@ -140,7 +145,8 @@ async fn propose(ledgers: &[ChaincodeOps], id: &str) {
     }
 }
 
-async fn until_committed(ledger: &ChaincodeOps, count: usize) {
+/// Waits until so many proposals are there, and all of them committed.
+pub async fn until_committed(ledger: &ChaincodeOps, count: usize) {
     let begun = Instant::now();
     loop {
         let all = ledger.get_all_proposals().await.unwrap_or_default();
@@ -154,7 +160,7 @@ async fn until_committed(ledger: &ChaincodeOps, count: usize) {
 }
 
 /// Every organization acted once on every proposal, and nobody told a failure.
-async fn assert_once(consortium: &Consortium, ledger: &ChaincodeOps, proposed: &[String]) {
+pub async fn assert_once(consortium: &Consortium, ledger: &ChaincodeOps, proposed: &[String]) {
     let histories = ledger.get_histories(&HistoryQuery::default()).await.expect("the histories");
     let failures: Vec<_> = histories.values().filter(|history| history.status == TaskStatus::Failure).collect();
     assert!(failures.is_empty(), "{failures:?}");

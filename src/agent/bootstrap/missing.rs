@@ -16,6 +16,8 @@ pub(super) struct Observed {
     pub(super) peers: Vec<PeerSeen>,
     /// The ops channel first, then the application channels that the ledger lists for the own organization.
     pub(super) channels: Vec<ChannelName>,
+    /// Whether the ledger has listed the application channels.
+    pub(super) listed: bool,
     /// The two contracts, which are on the first of the channels.
     pub(super) contracts: Vec<ChaincodeName>,
     /// Of each channel that could be asked about: its definitions, or why they are not known.
@@ -235,6 +237,7 @@ mod tests {
         Observed {
             peers,
             channels: vec![channel("ops"), channel("trade")],
+            listed: true,
             contracts: vec![
                 ChaincodeName::parse("channel-ops").unwrap(),
                 ChaincodeName::parse("chaincode-ops").unwrap(),

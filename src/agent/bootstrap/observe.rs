@@ -88,6 +88,7 @@ impl Observer {
                 return;
             }
         };
+        seen.listed = true;
         for channel in listed {
             if channel.channel_type != ChannelType::Application || !channel.has(own) {
                 continue;

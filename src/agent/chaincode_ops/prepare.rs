@@ -17,6 +17,7 @@ use crate::opssc::chaincode_ops::PackageType;
 use crate::source::git::{Progressed, Repository};
 
 use super::super::images::{self, ImageError};
+use super::super::journal::StepResult;
 use super::super::plan::{self, CatchingUp};
 use super::super::progress::{Happening, Step};
 use super::super::sources::{Built, SourcesError, Watch};
@@ -231,8 +232,11 @@ impl Task<'_> {
             match (result, &trouble) {
                 (Ok(()), _) => done.push(peer.name().to_owned()),
                 // A definite refusal outweighs a peer that is only down.
-                (Err(found @ Trouble::Definite(_)), _) | (Err(found), None) => trouble = Some(found),
-                (Err(_), Some(_)) => {}
+                (Err(found @ Trouble::Definite(_)), _) | (Err(found), None) => {
+                    self.fell_short(peer, &found);
+                    trouble = Some(found);
+                }
+                (Err(found), Some(_)) => self.fell_short(peer, &found),
             }
         }
         self.installed.extend(done);
@@ -261,6 +265,12 @@ impl Task<'_> {
         let finished = Happening::Finished { step: Step::Install, elapsed: begun.elapsed(), detail };
         self.report(Some(peer.name()), finished);
         Ok(())
+    }
+
+    fn fell_short(&self, peer: &Peer, trouble: &Trouble) {
+        let is_refused = matches!(trouble, Trouble::Definite(_));
+        let result = if is_refused { StepResult::Refused } else { StepResult::Waiting };
+        self.account.fell_short(Step::Install, peer.name(), result, trouble.reason());
     }
 
     pub(super) async fn approve(&self, package: &PackageId) -> Result<(Input, String), Trouble> {

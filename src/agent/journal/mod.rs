@@ -19,7 +19,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -373,6 +373,27 @@ impl Inner {
         }
     }
 
+    /// All changes, in their order. Who has to see to the whole of a task has to from then on: it may be asked for while
+    /// the task is under way, whose own account does not know of it.
+    fn changes(&self, batches: &[Batch]) -> Vec<Change> {
+        let memory = lock(&self.memory);
+        let mut asked: BTreeSet<Key> = BTreeSet::new();
+        let change = |change: &Change| match change {
+            Change::Task(record) => {
+                let key = (record.task, record.proposal.clone());
+                let is_asked = asked.contains(&key) || memory.tasks.get(&key).is_some_and(|known| known.executor);
+                if record.executor {
+                    asked.insert(key);
+                } else if is_asked {
+                    return Change::Task(Arc::new(TaskRecord { executor: true, ..(**record).clone() }));
+                }
+                Change::Task(Arc::clone(record))
+            }
+            Change::Checkpoint(name, checkpoint) => Change::Checkpoint(name.clone(), checkpoint.clone()),
+        };
+        batches.iter().flat_map(|batch| &batch.changes).map(change).collect()
+    }
+
     fn write(&self, file: &mut File, batches: &[Batch]) -> Result<(), JournalError> {
         let failed = |failure| match failure {
             Failure::Taken => JournalError::Taken { path: self.path.clone() },
@@ -380,9 +401,10 @@ impl Inner {
                 JournalError::Write { path: self.path.clone(), reason }
             }
         };
+        let changes = self.changes(batches);
         let mut changed: BTreeMap<Key, &Arc<TaskRecord>> = BTreeMap::new();
         let mut moved: BTreeMap<&str, &Checkpoint> = BTreeMap::new();
-        for change in batches.iter().flat_map(|batch| &batch.changes) {
+        for change in &changes {
             match change {
                 Change::Task(record) => _ = changed.insert((record.task, record.proposal.clone()), record),
                 Change::Checkpoint(name, checkpoint) => _ = moved.insert(name, checkpoint),
@@ -418,7 +440,7 @@ impl Inner {
         for record in removed {
             memory.tasks.remove(&(record.task, record.proposal.clone()));
         }
-        for change in batches.iter().flat_map(|batch| &batch.changes) {
+        for change in &changes {
             match change {
                 Change::Task(record) => {
                     memory.tasks.insert((record.task, record.proposal.clone()), Arc::clone(record));

@@ -133,7 +133,7 @@ impl EventPosition {
 pub struct TaskRecord {
     /// What is done.
     pub task: Task,
-    /// The proposal's ID as the ledger has it: not fit to be shown as it is.
+    /// The proposal's ID as the ledger has it: not fit to be shown as it is. What names a task that is about no proposal.
     pub proposal: String,
     /// The channel that the proposal is about, once known; as the ledger has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

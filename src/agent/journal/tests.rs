@@ -135,3 +135,27 @@ fn a_clock_that_jumps_makes_no_task_rest_longer() {
     refused.state = TaskState::Waiting;
     assert_eq!(refused.rest_at(now), None);
 }
+
+/// What a task came to is written by the task itself, which had not heard that it was asked for more meanwhile: that was
+/// written over, and a channel update left to nobody.
+#[tokio::test]
+async fn what_is_asked_for_while_a_task_runs_is_not_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let member = TaskRecord::queued(Task::UpdateChannel, "p", 1);
+    let asked = TaskRecord { executor: true, ..member.clone() };
+    let ended = TaskRecord { state: TaskState::Done, ..member };
+    let write = |record: &TaskRecord| journal.write(vec![Change::Task(Arc::new(record.clone()))]);
+    write(&asked).await.unwrap();
+    let mut changes = journal.subscribe();
+    write(&ended).await.unwrap();
+    let known = journal.task(Task::UpdateChannel, "p").unwrap();
+    assert_eq!((known.state, known.executor), (TaskState::Done, true));
+    assert_eq!(changes.try_recv().unwrap(), known);
+    let both = [&asked, &ended].map(|record| TaskRecord { proposal: "q".to_owned(), ..record.clone() });
+    journal.write(both.map(|record| Change::Task(Arc::new(record))).to_vec()).await.unwrap();
+    drop(journal);
+    let journal = Journal::open(folder.path()).unwrap();
+    assert!(journal.tasks().iter().all(|task| task.executor && task.state == TaskState::Done), "{:?}", journal.tasks());
+    assert_eq!(journal.tasks().len(), 2);
+}

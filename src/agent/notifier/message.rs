@@ -22,6 +22,10 @@ struct Line<'a> {
 
 /// The message of a statement, as JSON; `None` where the original says nothing.
 pub(super) fn text(progress: &Progress) -> Option<String> {
+    // Whoever listens files messages by proposal, and bootstrap is about none.
+    if progress.task.is_of_bootstrap() {
+        return None;
+    }
     let id = progress.proposal.as_str();
     let mut event_name = None;
     let (kind, message) = match &progress.happening {
@@ -75,6 +79,7 @@ fn work(task: Task) -> &'static str {
         Task::PrepareToDeploy | Task::CatchUp => "Prepare to deploy",
         Task::Deploy => "Deploy",
         Task::UpdateChannel => "Update channel",
+        Task::JoinChannel | Task::DeployContract | Task::InstallPackage => "Bootstrap",
     }
 }
 
@@ -83,6 +88,8 @@ fn event_of(task: Task) -> &'static str {
         Task::PrepareToDeploy | Task::CatchUp => "prepareToDeployEvent",
         Task::Deploy => "deployEvent",
         Task::UpdateChannel => "readyToUpdateConfigEvent",
+        // No event asks for them.
+        Task::JoinChannel | Task::DeployContract | Task::InstallPackage => task.as_str(),
     }
 }
 
@@ -139,5 +146,6 @@ mod tests {
     fn what_would_fill_the_memory_is_not_told() {
         check(Task::Deploy, Happening::PackagesDiffer { packages: "x".repeat(LONGEST) }, "");
         check(Task::Deploy, Happening::Resumed, "");
+        check(Task::JoinChannel, Happening::Started(Step::Join), "");
     }
 }

@@ -57,6 +57,7 @@ const kinds = {
 const kind = (word) => (Object.hasOwn(kinds, word) ? kinds[word] : "");
 const works = {
   prepareToDeploy: "Prepare", deploy: "Deploy", updateChannel: "Update channel", catchUp: "Catch up",
+  joinChannel: "Join channel", deployContract: "Deploy contract", installPackage: "Install package",
 };
 const work = (task) => (Object.hasOwn(works, task) ? works[task] : task);
 

@@ -5,15 +5,16 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 
 use opssc::agent::config::Settings;
-use opssc::agent::progress::Task::CatchUp;
+use opssc::agent::journal::{Journal, StepResult, TaskState};
+use opssc::agent::progress::Task::{CatchUp, DeployContract, InstallPackage, JoinChannel};
 use opssc::agent::progress::{Happening, Step, Task};
-use opssc::agent::{Deed, Moment};
 use opssc::client::{Client, Peer};
 use opssc::fabric::names::{ChannelName, PackageId};
 use opssc::opssc::calls::ChannelOps;
 use opssc::opssc::chaincode_ops::{Status, TaskStatus, TaskStatusUpdate};
 
-use super::doomed::Point::{After, Before, Bootstrap};
+use super::doomed::Point::{self, After, Before};
+use super::http::get;
 use super::tls;
 use super::world::{Running, World, mychannel, proposal, within};
 
@@ -137,15 +138,26 @@ async fn a_new_organization_is_brought_in_and_catches_up() {
     // Nobody was told: the proposal was over.
     assert!(world.histories("asset-1").await.iter().all(|history| history.org_id != "Org3MSP"));
 
-    // A second start finds nothing to do, and leaves no transaction behind.
+    // A second start finds nothing to do, and leaves no transaction behind, and nothing in the journal.
+    let (_, numbers) = get(agent.address, "/metrics").await;
+    for task in ["joinChannel", "deployContract", "catchUp"] {
+        let (number, none) = (format!("opssc_tasks_ended_total{{task=\"{task}\",ended=\"done\"}} "), "0\n");
+        assert!(numbers.contains(&number) && !numbers.contains(&format!("{number}{none}")), "{number}: {numbers}");
+    }
+    let (_, told) = get(agent.address, "/api/v1/tasks?proposal=mychannel").await;
+    assert!(told.contains(r#""task":"joinChannel""#) && told.contains(r#""step":"Join channel""#), "{told}");
+    let journal = agent.journal.clone();
     agent.stop().await;
+    let known = journal.tasks();
     let before = heights(&world).await;
     let again = new_agent(&world, &settings).await;
     again.until_standing("the second look", |standing| standing.missing.is_empty()).await;
     within("listening", again.health.until(true)).await;
     let listed = within("the channels", ledger(&world, NEW).get_all_channels()).await.unwrap();
     assert!(!listed.is_empty());
+    let journal = again.journal.clone();
     again.stop().await;
+    assert_eq!(journal.tasks(), known);
     assert_eq!(heights(&world).await, before);
 }
 
@@ -173,7 +185,36 @@ async fn a_peer_that_is_down_stops_no_other_and_is_caught_up() {
     agent.until_standing("the second peer", |standing| standing.missing.is_empty()).await;
     assert_eq!(channels(client(&world), down).await, ["mychannel", "ops-channel"]);
     assert_eq!(packages(client(&world), down).await, of_up);
+    let journal = agent.journal.clone();
     agent.stop().await;
+    let of_packages: Vec<String> = of_up.values().map(ToString::to_string).collect();
+    let installed = of_packages.iter().map(|package| (InstallPackage, package.as_str()));
+    assert_ended(&journal, &installed.chain([(JoinChannel, "mychannel")]).collect::<Vec<_>>());
+}
+
+/// The agent dies while a peer that was away gets what the other one has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crash_while_a_peer_that_was_away_is_caught_up() {
+    let world = World::start_with(|builder| builder.organizations(3).peers_per_organization(2).unjoined(2)).await;
+    world.network.stop_peer("peer1.org3").await.unwrap();
+    let settings = service();
+    let agent = new_agent(&world, &settings).await;
+    agent.until_standing("the first peer", |standing| standing.missing.len() == 1).await;
+    agent.stop().await;
+    world.network.start_peer("peer1.org3").await.unwrap();
+    let borrowed: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    for at in around(&LATECOMER) {
+        world.dies(NEW, &borrowed, at).end().await;
+    }
+    let agent = new_agent(&world, &settings).await;
+    agent.until_standing("the second peer", |standing| standing.missing.is_empty()).await;
+    let [up, down] = client(&world).peers() else { panic!("two peers") };
+    let of_up = packages(client(&world), up).await;
+    assert_eq!(packages(client(&world), down).await, of_up);
+    let journal = agent.journal.clone();
+    agent.stop().await;
+    let installed = of_up.values().map(|package| (InstallPackage, package.as_str()));
+    assert_ended(&journal, &installed.chain([(JoinChannel, "ops-channel")]).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -207,6 +248,40 @@ async fn what_would_be_done_is_told_and_not_done() {
     );
 }
 
+fn around(steps: &[(Task, Step)]) -> impl Iterator<Item = Point> {
+    steps.iter().flat_map(|(task, step)| [Before(*task, *step), After(*task, *step)])
+}
+
+/// What is done for a new organization, and for a peer of it that was away.
+const NEWCOMER: [(Task, Step); 6] = [
+    (JoinChannel, Step::Join),
+    (DeployContract, Step::Package),
+    (DeployContract, Step::Install),
+    (DeployContract, Step::Approve),
+    (CatchUp, Step::Install),
+    (CatchUp, Step::Approve),
+];
+const LATECOMER: [(Task, Step); 2] = [(InstallPackage, Step::Copy), (InstallPackage, Step::Install)];
+
+/// All points at which an agent is killed here.
+pub(super) fn points() -> impl Iterator<Item = Point> {
+    around(&NEWCOMER).chain(around(&LATECOMER))
+}
+
+/// Everything that was begun has ended well, by what is remembered.
+fn assert_ended(journal: &Journal, expected: &[(Task, &str)]) {
+    let tasks = journal.tasks();
+    for (task, name) in expected {
+        let done = tasks.iter().filter(|one| one.task == *task && one.proposal.starts_with(name));
+        assert!(
+            done.clone().count() == 1 && done.clone().all(|one| one.state == TaskState::Done),
+            "{name}: {tasks:#?}"
+        );
+    }
+    assert!(tasks.iter().all(|one| !one.state.is_open()), "{tasks:#?}");
+    assert!(tasks.iter().flat_map(|one| &one.steps).all(|step| step.result != StepResult::Running), "{tasks:#?}");
+}
+
 /// The agent of a new organization dies right before and right after everything that it does on its peers, each time at
 /// the first of what is left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -215,10 +290,7 @@ async fn crash_while_a_new_organization_is_brought_in() {
     within("the new member", ledger(&world, 0).add_organization("mychannel", "Org3MSP")).await.unwrap();
     let settings = service();
     let borrowed: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let deeds = Deed::ALL.into_iter().flat_map(|deed| [Moment::Before, Moment::After].map(|at| Bootstrap(at, deed)));
-    let steps =
-        [Step::Install, Step::Approve].into_iter().flat_map(|step| [Before(CatchUp, step), After(CatchUp, step)]);
-    for at in deeds.chain(steps) {
+    for at in around(&NEWCOMER) {
         world.dies(NEW, &borrowed, at).end().await;
     }
     let mut agent = new_agent(&world, &settings).await;
@@ -233,7 +305,16 @@ async fn crash_while_a_new_organization_is_brought_in() {
         let installed = packages(client, peer).await;
         assert_eq!(installed.keys().collect::<Vec<_>>(), ["asset-1", "chaincode-ops_1", "channel-ops_1"]);
     }
+    let journal = agent.journal.clone();
     agent.stop().await;
+    let expected = [
+        (JoinChannel, "ops-channel"),
+        (JoinChannel, "mychannel"),
+        (DeployContract, "channel-ops_1"),
+        (DeployContract, "chaincode-ops_1"),
+        (CatchUp, "asset-1"),
+    ];
+    assert_ended(&journal, &expected);
     for (channel, chaincodes) in
         [(world.network.ops_channel().clone(), &["channel-ops", "chaincode-ops"][..]), (mychannel(), &["asset"])]
     {

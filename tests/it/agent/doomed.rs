@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use opssc::agent::config::Settings;
 use opssc::agent::progress::{Happening, Progress, Reporter, Step, Task};
-use opssc::agent::{Agent, Deed, Hook, Moment};
+use opssc::agent::{Agent, Hook, Moment};
 use opssc::runtime::Workers;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use self::Point::{After, Before, Bootstrap, Event};
+use self::Point::{After, Before, Event};
 use super::world::{World, within};
 
 /// The variables that tell the process where to die, or where to stop and ask.
@@ -33,19 +33,14 @@ pub(super) enum Point {
     Event(Task),
     Before(Task, Step),
     After(Task, Step),
-    Bootstrap(Moment, Deed),
 }
 
 impl Point {
     fn all() -> impl Iterator<Item = Self> {
-        let of_tasks = Task::ALL.into_iter().flat_map(|task| {
+        Task::ALL.into_iter().flat_map(|task| {
             let of_steps = Step::ALL.into_iter().flat_map(move |step| [Before(task, step), After(task, step)]);
             std::iter::once(Event(task)).chain(of_steps)
-        });
-        let of_bootstrap = Deed::ALL
-            .into_iter()
-            .flat_map(|deed| [Moment::Before, Moment::After].map(|moment| Bootstrap(moment, deed)));
-        of_tasks.chain(of_bootstrap)
+        })
     }
 
     /// The point of that name.
@@ -76,10 +71,6 @@ impl Hook for Halts {
             Moment::Before => Before(task, step),
             Moment::After => After(task, step),
         });
-    }
-
-    fn at_deed(&self, moment: Moment, deed: Deed) {
-        self.reached(Bootstrap(moment, deed));
     }
 }
 
