@@ -4,12 +4,12 @@
 //! before it is taken, and what it came to before the next one is; while the journal cannot be written, nothing is done.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::fabric::names::MspId;
 use crate::runtime::CancellationToken;
 
-use super::journal::{Change, Journal, StepResult, TaskRecord, TaskState, again_after, now_ms};
+use super::journal::{Change, Journal, StepResult, TaskRecord, TaskState, again_after, ms_of};
 use super::progress::{Happening, Progress, Reporter, Step, Task, Verdict};
 use super::text;
 
@@ -26,6 +26,11 @@ pub enum Moment {
 pub trait Hook: Send + Sync {
     /// The agent is at this point.
     fn at(&self, moment: Moment, task: Task, step: Step, proposal: &str);
+
+    /// What time it is by the host's clock, which may jump.
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
 }
 
 /// No test is under way.
@@ -44,6 +49,13 @@ pub(super) struct Listeners {
     pub(super) hook: Arc<dyn Hook>,
     pub(super) journal: Journal,
     pub(super) stop: CancellationToken,
+}
+
+impl Listeners {
+    /// What time it is, in milliseconds since 1970.
+    pub(super) fn now_ms(&self) -> u64 {
+        ms_of(self.hook.now())
+    }
 }
 
 /// The account of one task.
@@ -111,7 +123,7 @@ impl Account {
     }
 
     fn note(&self, peer: Option<&str>, happening: &Happening) {
-        let now = now_ms();
+        let now = self.listeners.now_ms();
         let mut record = self.record();
         match happening {
             Happening::Started(step) => {
@@ -156,12 +168,9 @@ impl Account {
     /// Writes the record into the journal, and waits until that is possible.
     pub(super) async fn save(&self) -> Result<(), Abandoned> {
         let _turn = self.saving.lock().await;
-        // What was asked for meanwhile must not be written over.
-        let known = self.listeners.journal.task(self.task, &self.proposal);
         let record = {
             let mut record = self.record();
-            record.updated_ms = now_ms();
-            record.executor |= known.is_some_and(|known| known.executor);
+            record.updated_ms = self.listeners.now_ms();
             Arc::new(record.clone())
         };
         let written = self.listeners.journal.write_until(vec![Change::Task(record)], &self.listeners.stop).await;
@@ -224,7 +233,8 @@ impl Account {
 
     /// What is done on several peers came to this on one of them. What that means for the task is told elsewhere.
     pub(super) fn fell_short(&self, step: Step, peer: &str, result: StepResult, error: &str) {
-        self.record().step_entry(step, Some(peer), now_ms()).end(result, error, now_ms());
+        let now = self.listeners.now_ms();
+        self.record().step_entry(step, Some(peer), now).end(result, error, now);
     }
 
     /// The task waits, in this state and for this reason.
@@ -241,14 +251,14 @@ impl Account {
                 return Ok(());
             }
             (record.state, record.outcome) = (state, Some(reason));
-            record.next_try_ms = again_in.map(|again_in| now_ms().saturating_add(millis(again_in)));
+            record.next_try_ms = again_in.map(|again_in| self.listeners.now_ms().saturating_add(millis(again_in)));
         }
         self.save().await
     }
 
     /// Whatever is in the middle of something by the record is not: what it came to was `found`, or is not known.
     pub(super) fn settle_steps(&self, found: Option<&str>) {
-        let now = now_ms();
+        let now = self.listeners.now_ms();
         for entry in &mut self.record().steps {
             match (entry.result, found) {
                 (StepResult::Running | StepResult::Waiting, Some(found)) => entry.end(StepResult::Done, found, now),
@@ -262,7 +272,7 @@ impl Account {
     pub(super) async fn done(&self, step: Step, elapsed: Duration, detail: String) -> Result<(), Abandoned> {
         self.listeners.hook.at(Moment::After, self.task, step, &self.proposal);
         if step == Step::Install {
-            let now = now_ms();
+            let now = self.listeners.now_ms();
             let mut record = self.record();
             if let Some(entry) = record.steps.iter_mut().find(|entry| entry.step == step && entry.peer.is_none()) {
                 entry.end(StepResult::Done, &detail, now);

@@ -10,7 +10,7 @@ use crate::opssc::channel_ops;
 
 use super::account::{Account, Listeners};
 use super::daemon::Bells;
-use super::journal::{EventPosition, TaskRecord, now_ms};
+use super::journal::{EventPosition, TaskRecord};
 use super::listen::Handler;
 use super::progress::{Happening, Progress, Task};
 use super::reconcile::Overdue;
@@ -23,8 +23,8 @@ pub(super) struct ChaincodeEvents {
 }
 
 /// A task of a chaincode proposal.
-pub(super) fn of_proposal(task: Task, proposal: &chaincode_ops::Proposal) -> TaskRecord {
-    let mut record = TaskRecord::queued(task, proposal.id.as_str(), now_ms());
+pub(super) fn of_proposal(task: Task, proposal: &chaincode_ops::Proposal, now_ms: u64) -> TaskRecord {
+    let mut record = TaskRecord::queued(task, proposal.id.as_str(), now_ms);
     // Names that no channel and no chaincode can have are shortened: nothing is done with them.
     record.channel = Some(text::bounded(&proposal.channel_id, 260));
     record.chaincode = Some(text::bounded(&proposal.chaincode_name, 260));
@@ -58,7 +58,7 @@ impl Handler for ChaincodeEvents {
             }
             return None;
         }
-        Some(received(&self.listeners, event, of_proposal(task, &deployment.proposal)))
+        Some(received(&self.listeners, event, of_proposal(task, &deployment.proposal, self.listeners.now_ms())))
     }
 }
 
@@ -75,7 +75,8 @@ impl Handler for ChannelEvents {
         match channel_ops::Event::parse(&event.name, &event.payload) {
             Ok(channel_ops::Event::ReadyToUpdateConfig(update)) => {
                 let own = self.listeners.organization.as_str();
-                let mut record = TaskRecord::queued(Task::UpdateChannel, update.proposal_id.as_str(), now_ms());
+                let mut record =
+                    TaskRecord::queued(Task::UpdateChannel, update.proposal_id.as_str(), self.listeners.now_ms());
                 record.executor = update.operation_targets.iter().any(|target| target == own);
                 if !record.executor {
                     self.overdue.expect(Task::UpdateChannel, &update.proposal_id);

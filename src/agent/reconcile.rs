@@ -25,7 +25,7 @@ use crate::runtime::retry::Backoff;
 use super::config;
 use super::daemon::Bells;
 use super::handlers::of_proposal;
-use super::journal::{Journal, TaskRecord, TaskState, now_ms};
+use super::journal::{Journal, TaskRecord, TaskState};
 use super::progress::Task;
 use super::schedule::Tasks;
 use super::standing::{self, Due};
@@ -126,7 +126,7 @@ impl Reconciliation {
                     // What has just been refused is due before the period is over.
                     changed = changes.recv() => {
                         // With very many changes some are missed.
-                        if let Some(rest) = changed.map_or(Some(SETTLING), |changed| changed.rest()) {
+                        if let Some(rest) = changed.map_or(Some(SETTLING), |changed| changed.rest_at(self.tasks.now_ms())) {
                             until = until.min(Instant::now() + rest);
                         }
                         continue;
@@ -171,14 +171,14 @@ impl Reconciliation {
     /// When a task that is due may run (again), after what was made of it before.
     fn rested(&self, record: &TaskRecord, asked: bool) -> When {
         let Some(known) = self.journal.task(record.task, &record.proposal) else { return When::Now };
-        let now = now_ms();
+        let now = self.tasks.now_ms();
         match known.state {
             state if state.is_open() => {
                 // It is being done, but perhaps only for the own nodes.
                 if record.executor && !known.executor { When::Now } else { When::Never }
             }
             TaskState::Failed if !asked && (known.executor || !record.executor) => {
-                let left = known.rest().unwrap_or_default();
+                let left = known.rest_at(now).unwrap_or_default();
                 if left.is_zero() { When::Now } else { When::In(left) }
             }
             TaskState::Done if known.executor >= record.executor => {
@@ -217,7 +217,7 @@ impl Reconciliation {
                 Due::Task(kind) => (kind.into(), When::Now),
                 Due::Instead(place) => (Task::Deploy, self.instead(Task::Deploy, &proposal.id, place, open)),
             };
-            found.push((of_proposal(task, &proposal), when));
+            found.push((of_proposal(task, &proposal, self.tasks.now_ms()), when));
         }
         Ok(found)
     }
@@ -235,7 +235,7 @@ impl Reconciliation {
         let mut found = Vec::new();
         for proposal in proposals.into_values().filter(|proposal| proposal.status == channel_ops::Status::Approved) {
             let known = self.journal.task(Task::UpdateChannel, &proposal.id);
-            let mut record = TaskRecord::queued(Task::UpdateChannel, proposal.id.as_str(), now_ms());
+            let mut record = TaskRecord::queued(Task::UpdateChannel, proposal.id.as_str(), self.tasks.now_ms());
             record.channel = Some(text::bounded(&proposal.channel_id, 260));
             // Who was asked is not on the ledger: all who have signed may have been, in the order of their MSP IDs.
             let place = proposal.artifacts.signatures.keys().position(|org| org == self.organization.as_str());

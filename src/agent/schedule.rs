@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::account::{Account, Listeners};
 use super::holds::Holds;
-use super::journal::{Change, Journal, LONGEST_ID, TaskRecord, TaskState, now_ms};
+use super::journal::{Change, Journal, LONGEST_ID, TaskRecord, TaskState};
 use super::progress::{Happening, Task};
 use super::text;
 use super::turn::{Crowd, End};
@@ -103,7 +103,12 @@ impl Tasks {
     /// Whether this task was refused a while ago and rests.
     pub(super) fn rests(&self, record: &TaskRecord) -> bool {
         let known = self.journal().task(record.task, &record.proposal);
-        known.and_then(|known| known.rest()).is_some_and(|rest| !rest.is_zero())
+        known.and_then(|known| known.rest_at(self.now_ms())).is_some_and(|rest| !rest.is_zero())
+    }
+
+    /// What time it is, in milliseconds since 1970.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.listeners.now_ms()
     }
 
     fn call(&self, keys: impl IntoIterator<Item = Key>) {
@@ -275,7 +280,8 @@ impl Scheduler {
             return;
         }
         tracing::info!(task = record.task.as_str(), proposal = record.shown(), reason, "task is held");
-        let held = TaskRecord { state: TaskState::Held, outcome: Some(reason), updated_ms: now_ms(), ..record.clone() };
+        let updated_ms = self.tasks.now_ms();
+        let held = TaskRecord { state: TaskState::Held, outcome: Some(reason), updated_ms, ..record.clone() };
         if let Err(error) = self.tasks.journal().write(vec![Change::Task(Arc::new(held))]).await {
             tracing::debug!(%error, "the hold is not in the journal");
         }

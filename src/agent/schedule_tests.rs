@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::agent::holds::Scope;
-use crate::agent::journal::EventPosition;
+use crate::agent::journal::{EventPosition, now_ms};
 use crate::agent::progress::{Step, Verdict};
 use crate::agent::trouble::Trouble;
 use crate::agent::turn::{self, Acting, Job, Next};

@@ -18,7 +18,7 @@ use super::missing::Step;
 use super::text;
 use super::works::{About, Work, Works};
 use crate::agent::daemon::Bells;
-use crate::agent::journal::{TaskRecord, now_ms};
+use crate::agent::journal::TaskRecord;
 use crate::agent::progress::{Step as Doing, Task};
 use crate::client::channels::{ChannelError, Joined};
 use crate::client::lifecycle::{Approval, Installation, LifecycleError};
@@ -87,7 +87,7 @@ impl Actor {
         let mut acted = joined.and(installed).and(deployed);
         for step in steps {
             if let Step::CatchUp { channel, chaincode, sequence, proposal } = step {
-                let mut record = TaskRecord::queued(Task::CatchUp, proposal.as_str(), now_ms());
+                let mut record = TaskRecord::queued(Task::CatchUp, proposal.as_str(), self.works.listeners.now_ms());
                 record.channel = Some(channel.to_string());
                 record.chaincode = Some(chaincode.to_string());
                 record.sequence = Some(*sequence);

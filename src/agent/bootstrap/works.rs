@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::missing::{Observed, Step as Missing};
 use crate::agent::account::{Account, Listeners};
 use crate::agent::holds::Holds;
-use crate::agent::journal::{StepResult, TaskRecord, TaskState, now_ms};
+use crate::agent::journal::{StepResult, TaskRecord, TaskState};
 use crate::agent::progress::{Happening, Step, Task, Verdict};
 use crate::fabric::names::{ChaincodeName, ChannelName, PackageId};
 
@@ -63,9 +63,9 @@ impl About {
         }
     }
 
-    fn record(self) -> TaskRecord {
+    fn record(self, now_ms: u64) -> TaskRecord {
         let Self { task, name, channel, chaincode, sequence } = self;
-        TaskRecord { channel, chaincode, sequence, ..TaskRecord::queued(task, name, now_ms()) }
+        TaskRecord { channel, chaincode, sequence, ..TaskRecord::queued(task, name, now_ms) }
     }
 }
 
@@ -84,7 +84,7 @@ impl Works {
         let known = self.listeners.journal.task(about.task, &about.name).filter(|known| known.state.is_open());
         let is_left_over = known.as_ref().is_some_and(|known| known.state == TaskState::Running);
         let held = self.holds.held().reason(about.channel.as_deref(), about.chaincode.as_deref());
-        let record = known.map_or_else(|| about.record(), |known| (*known).clone());
+        let record = known.map_or_else(|| about.record(self.listeners.now_ms()), |known| (*known).clone());
         let what = format!("{} {}", record.task.as_str(), record.shown());
         let account = Account::new(Arc::clone(&self.listeners), record);
         if let Some(reason) = held {
@@ -312,7 +312,7 @@ mod tests {
 
     /// As an earlier run has left it when it was killed in the middle of it.
     fn left_over(about: About, step: Step, peer: Option<&str>) -> Change {
-        let mut record = about.record();
+        let mut record = about.record(1);
         (record.state, record.attempts, record.step) = (TaskState::Running, 1, Some(step));
         record.step_entry(step, peer, 1);
         Change::Task(Arc::new(record))

@@ -89,7 +89,11 @@ pub enum JournalError {
 
 /// Milliseconds since 1970. Only shown and compared with care: clocks jump.
 pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    ms_of(SystemTime::now())
+}
+
+pub(in crate::agent) fn ms_of(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -374,7 +378,7 @@ impl Inner {
     }
 
     /// All changes, in their order. Who has to see to the whole of a task has to from then on: it may be asked for while
-    /// the task is under way, whose own account does not know of it.
+    /// the task is under way, whose own account does not know of it. Then it has not ended with that, but begins anew.
     fn changes(&self, batches: &[Batch]) -> Vec<Change> {
         let memory = lock(&self.memory);
         let mut asked: BTreeSet<Key> = BTreeSet::new();
@@ -385,7 +389,8 @@ impl Inner {
                 if record.executor {
                     asked.insert(key);
                 } else if is_asked {
-                    return Change::Task(Arc::new(TaskRecord { executor: true, ..(**record).clone() }));
+                    let state = if record.state.is_open() { record.state } else { TaskState::Queued };
+                    return Change::Task(Arc::new(TaskRecord { executor: true, state, ..(**record).clone() }));
                 }
                 Change::Task(Arc::clone(record))
             }

@@ -196,11 +196,7 @@ impl TaskRecord {
 
     /// How long it rests yet before it is tried again, where it was refused. What is longer than it was to rest at all
     /// comes from a clock that was put back, and counts as over.
-    pub fn rest(&self) -> Option<Duration> {
-        self.rest_at(super::now_ms())
-    }
-
-    pub(super) fn rest_at(&self, now_ms: u64) -> Option<Duration> {
+    pub fn rest_at(&self, now_ms: u64) -> Option<Duration> {
         let next = self.next_try_ms.filter(|_| self.state == TaskState::Failed)?;
         let rest = Duration::from_millis(next.saturating_sub(now_ms));
         Some(if rest > again_after(self.attempts) { Duration::ZERO } else { rest })

@@ -8,6 +8,7 @@ mod crash;
 mod crash_amid;
 mod doomed;
 mod faults;
+mod faults_clock;
 mod faults_many;
 mod faults_nodes;
 mod faults_store;
