@@ -37,7 +37,17 @@ pub(super) fn message(of: &Type, bytes: &[u8], depth: usize) -> Result<Value, Js
     }
     let fields = schema::fields(&of.message).ok_or_else(|| JsonError::Unknown { name: of.message.clone() })?;
     let mut found: BTreeMap<u32, Found> = BTreeMap::new();
+    let choices: Vec<Field> = fields.iter().filter(|field| field.shape == Shape::Choice).copied().collect();
     wire::read(bytes, &mut Unknown::default(), |number, field| {
+        if let Some(choice) = choices.iter().find(|choice| choice.number == number) {
+            if choice.kind.is_number() != matches!(field, Wire::Varint(_)) {
+                return Ok(true);
+            }
+            // Of several of which one may be there, the last counts.
+            for other in choices.iter().filter(|other| other.number != number) {
+                found.remove(&other.number);
+            }
+        }
         let found = found.entry(number).or_default();
         match field {
             Wire::Varint(value) => found.varint = Some(value),

@@ -46,6 +46,13 @@ pub(super) enum Kind {
     Variable,
 }
 
+impl Kind {
+    /// Whether it is a number on the wire.
+    pub(super) fn is_number(self) -> bool {
+        matches!(self, Self::Small { .. } | Self::Large | Self::Bool | Self::Enum(_))
+    }
+}
+
 /// `name=number:type`. `*` many, `%` map, `|` choice; `>` message, `#` enumeration, `@` message in bytes.
 const MESSAGES: &[&str] = &[
     "common.Block header=1:>common.BlockHeader data=2:>common.BlockData metadata=3:>common.BlockMetadata",

@@ -61,6 +61,24 @@ fn empty_transactions_go_there_and_back() {
     assert_eq!(decode("common.Block", &block).unwrap().pointer("/data/data/0"), Some(&Value::Null));
 }
 
+/// Fuzzing found that both were shown, which could not be read again.
+#[test]
+fn of_several_of_which_one_may_be_there_the_last_counts() {
+    let shown = |bytes: &[u8]| {
+        let json = decode("common.SignaturePolicy", bytes).unwrap();
+        let again = encode("common.SignaturePolicy", &json).unwrap();
+        assert_eq!(decode("common.SignaturePolicy", &again).unwrap(), json);
+        json
+    };
+    let (signed_by, n_out_of) = ([8, 5], [18, 2, 8, 1]);
+    let of_n = serde_json::json!({"n_out_of": {"n": 1, "rules": []}});
+    assert_eq!(shown(&[&signed_by[..], &n_out_of].concat()), of_n);
+    assert_eq!(shown(&[&n_out_of[..], &signed_by].concat()), serde_json::json!({"signed_by": 5}));
+    // What is no number is not the field whose number it bears, and the other way round.
+    assert_eq!(shown(&[&n_out_of[..], &[10, 1, 0]].concat()), of_n);
+    assert_eq!(shown(&[16, 7]), serde_json::json!({}));
+}
+
 #[test]
 fn the_table_is_fabrics() {
     let rows = String::from_utf8(golden("protos/fields.tsv")).unwrap();
