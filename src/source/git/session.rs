@@ -255,11 +255,12 @@ impl Session {
         );
         match received {
             Ok(_) => Ok(()),
-            Err(error) => Err(match said(&self.line, &error) {
-                GitError::Server { .. } if is_too_large(&error) => {
+            Err(error) => Err(match (said(&self.line, &error), of_the_disk(&error)) {
+                (GitError::Server { reason, .. }, Some(kind)) => GitError::Folder(std::io::Error::new(kind, reason)),
+                (GitError::Server { .. }, None) if is_too_large(&error) => {
                     GitError::limit("bytes in one object", self.line.meter.limits().object_bytes)
                 }
-                other => other,
+                (other, _) => other,
             }),
         }
     }
@@ -322,6 +323,26 @@ fn said(line: &Line, error: &(dyn std::error::Error + 'static)) -> GitError {
         return GitError::TooSlow;
     }
     GitError::Server { repository: line.repository.clone(), reason: text::chain(error) }
+}
+
+/// Whether what was received could not be written here, which is not the server's fault.
+fn of_the_disk(error: &(dyn std::error::Error + 'static)) -> Option<std::io::ErrorKind> {
+    use std::io::ErrorKind as Kind;
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .map(std::io::Error::kind)
+        .find(|kind| {
+            matches!(
+                kind,
+                Kind::StorageFull
+                    | Kind::QuotaExceeded
+                    | Kind::FileTooLarge
+                    | Kind::ReadOnlyFilesystem
+                    | Kind::PermissionDenied
+                    | Kind::NotFound
+                    | Kind::NotADirectory
+            )
+        })
 }
 
 /// Whether an object was larger than is allowed.

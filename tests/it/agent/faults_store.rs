@@ -185,3 +185,43 @@ async fn a_folder_for_sources_that_cannot_be_written_is_waited_for() {
         agent.stop().await;
     }
 }
+
+/// Bytes that no packing makes fewer.
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    };
+    std::iter::repeat_with(next).take(bytes).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_is_full_before_all_sources_have_come_is_waited_for() {
+    const MIB: usize = 1024 * 1024;
+    let world = World::start().await;
+    let root = world.folder.path().join("repositories");
+    let go = write_sources(&root);
+    go.file("chaincode/large.bin", noise(5 * MIB));
+    go.commit("large");
+    let origin = Origin::start(&world, &root).await;
+    let other = world.agent_with(1, &origin.settings()).await;
+    let environment = world.environment(0, &origin.settings());
+    // Otherwise the signal would end it, where a full disk is an error like others.
+    let mut agent = Process::start_from("trap '' XFSZ; exec \"$0\"", &environment);
+    for _ in 0..2 {
+        agent.until(&["listening"]).await;
+    }
+    // Room for all that the journal writes, and not for the sources.
+    assert!(std::fs::metadata(journal(&world, 0)).unwrap().len() < 3 * MIB as u64);
+    limit_files(&agent, &(4 * MIB).to_string()).await;
+    world.propose(&proposed("go", "golang", "go", "chaincode")).await;
+    let waiting = agent.until(&["step failed and will be tried again", "Fetch sources"]).await;
+    assert!(waiting.contains("temporary folder"), "{waiting}");
+    limit_files(&agent, "unlimited").await;
+    world.until("go", Status::Committed).await;
+    let histories = world.histories("go").await;
+    assert!(histories.iter().all(|history| history.status != TaskStatus::Failure), "{histories:?}");
+    assert_eq!(agent.terminate().await.0, Some(0));
+    other.stop().await;
+}
