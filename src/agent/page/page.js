@@ -60,6 +60,7 @@ const works = {
   joinChannel: "Join channel", deployContract: "Deploy contract", installPackage: "Install package",
 };
 const work = (task) => (Object.hasOwn(works, task) ? works[task] : task);
+const blocks = (height) => (height === 1 ? "1 block" : `${height} blocks`);
 
 function task(record) {
   const what = record.chaincode ? `${record.chaincode}${record.sequence ? ` · sequence ${record.sequence}` : ""}` : "";
@@ -110,7 +111,7 @@ function channel(view) {
       chip(approved ? "good" : "wait", `${approved ? "✓" : "…"} ${organization}`)))));
   return el("div", "item",
     el("div", "line", el("h3", "text", view.name), view.kind ? chip("", view.kind) : null,
-      view.height ? text(`${view.height} blocks`, "quiet") : chip("wait", "no own peer in it"),
+      view.height ? text(blocks(view.height), "quiet") : chip("wait", "no own peer in it"),
       view.organizations.length ? text(view.organizations.join(", "), "quiet") : null),
     view.missingPeers.length ? el("p", "text waiting", `not joined: ${view.missingPeers.join(", ")}`) : null,
     view.error ? el("p", "text error", view.error) : null,
@@ -120,7 +121,7 @@ function channel(view) {
 
 function node(view, role) {
   const heights = (view.channels ?? []).map((joined) => `${joined.name}: ${joined.height ?? "?"}`);
-  if (view.height) heights.push(`${view.height} blocks of the ops channel`);
+  if (view.height) heights.push(`${blocks(view.height)} of the ops channel`);
   return el("div", "",
     el("div", "line", chip(view.up ? "good" : "bad", view.up ? "up" : "away"), text(view.name), text(role, "quiet")),
     el("p", "quiet text", view.address), el("p", "quiet text", heights.join(" · ")),
