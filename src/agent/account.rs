@@ -289,8 +289,19 @@ fn millis(time: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// Nobody but the journal.
+    pub(in crate::agent) fn listeners(journal: &Journal) -> Arc<Listeners> {
+        Arc::new(Listeners {
+            organization: "Org1MSP".parse().unwrap(),
+            reporter: Arc::new(()),
+            hook: Arc::new(()),
+            journal: journal.clone(),
+            stop: CancellationToken::new(),
+        })
+    }
 
     #[test]
     fn a_refused_task_is_tried_again_ever_more_rarely() {
@@ -302,14 +313,7 @@ mod tests {
     async fn what_is_told_is_remembered() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::open(folder.path()).unwrap();
-        let listeners = Arc::new(Listeners {
-            organization: "Org1MSP".parse().unwrap(),
-            reporter: Arc::new(()),
-            hook: Arc::new(()),
-            journal: journal.clone(),
-            stop: CancellationToken::new(),
-        });
-        let account = Account::new(listeners, TaskRecord::queued(Task::PrepareToDeploy, "p", 1));
+        let account = Account::new(listeners(&journal), TaskRecord::queued(Task::PrepareToDeploy, "p", 1));
         account.take_up();
         account.begin(Step::Validate).await.unwrap();
         let seen = journal.task(Task::PrepareToDeploy, "p").unwrap();

@@ -225,11 +225,11 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::agent::account;
     use crate::agent::bootstrap::missing::{DefinitionSeen, PeerSeen};
     use crate::agent::holds::Scope;
     use crate::agent::journal::{Change, Journal};
     use crate::fabric::lifecycle::ChaincodeDefinition;
-    use crate::runtime::CancellationToken;
 
     const SOON: Duration = Duration::from_secs(7);
 
@@ -238,15 +238,8 @@ mod tests {
     }
 
     fn works(journal: &Journal) -> Works {
-        let listeners = Arc::new(Listeners {
-            organization: "Org1MSP".parse().unwrap(),
-            reporter: Arc::new(()),
-            hook: Arc::new(()),
-            journal: journal.clone(),
-            stop: CancellationToken::new(),
-        });
         let holds = Holds::load(journal.path().with_file_name("holds.json"));
-        Works { listeners, holds }
+        Works { listeners: account::tests::listeners(journal), holds }
     }
 
     fn seen(peers: &[(&str, Result<(), &str>)]) -> Observed {

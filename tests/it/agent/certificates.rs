@@ -2,16 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 
 use opssc::agent::check::{self, Verdict};
 use opssc::agent::config::Settings;
 use serde_json::Value;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::process::Process;
 use super::tls;
@@ -96,19 +92,7 @@ fn files_of_own_servers_are_looked_at_before_the_start() {
 
 /// What a server shows first to a caller who trusts this authority.
 async fn shown(address: SocketAddr, authority: &Path) -> CertificateDer<'static> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connecting = async {
-        let stream = TcpStream::connect(address).await.unwrap();
-        TlsConnector::from(Arc::new(config)).connect(ServerName::from(address.ip()), stream).await.unwrap()
-    };
-    let connection = within("a connection", connecting).await;
+    let connection = within("a connection", tls::connect(address, authority)).await;
     connection.get_ref().1.peer_certificates().expect("it shows some")[0].clone()
 }
 

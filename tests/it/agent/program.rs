@@ -4,17 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 
 use opssc::opssc::chaincode_ops::Status;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::process::Command;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::process::Process;
 use super::tls;
@@ -132,18 +126,8 @@ async fn a_network_is_checked_and_what_is_missing_is_planned_and_not_done() {
 
 /// `GET` over TLS, from a service whose certificate is of this authority.
 async fn get(address: SocketAddr, authority: &Path, path: &str, token: Option<&str>) -> (u16, String) {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     let asking = async {
-        let connection = TcpStream::connect(address).await.unwrap();
-        let name = ServerName::from(address.ip());
-        let mut connection = TlsConnector::from(Arc::new(config)).connect(name, connection).await.unwrap();
+        let mut connection = tls::connect(address, authority).await;
         let shown = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
         let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{shown}\r\n");
         connection.write_all(request.as_bytes()).await.unwrap();
